@@ -1,0 +1,183 @@
+"""The promise about latency: bounds, and whether a measurement keeps them.
+
+A bound ``p95_ttft_ms<=500`` is kept when at least 95 % of the *offered* requests completed with a
+TTFT of at most 500 ms; a request that failed, was cut short or never finished has missed it. A
+bound on a mean or a rate compares the number.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import Literal
+
+from objectives.measurement import LATENCIES, LATENCY_METRIC, Latency, Measurement
+from objectives.statistics import share_interval
+
+NUMBERS = (
+    "request_throughput",
+    "output_throughput",
+    "output_throughput_per_gpu",
+    "mean_itl_ms",
+    "makespan_s",
+)
+"""Metrics besides the latencies that a bound may name."""
+EXAMPLE = "`p95_ttft_ms<=500,p95_tpot_ms<=40`"
+_BOUND = re.compile(r"\s*([A-Za-z0-9_.]+)\s*(<=|>=)\s*([^\s,]+)\s*")
+CLIP = 3.0
+
+
+class Verdict(StrEnum):
+    MET = "met"
+    BROKEN = "broken"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One promise, such as ``p95_ttft_ms<=500``."""
+
+    metric: str
+    sense: Literal["<=", ">="]
+    limit: float
+    source: str = ""
+    """Where the number comes from."""
+
+    def __post_init__(self) -> None:
+        if not (LATENCY_METRIC.fullmatch(self.metric) or self.metric in NUMBERS):
+            raise ValueError(unknown_metric(self.metric))
+        if not (math.isfinite(self.limit) and self.limit > 0):
+            raise ValueError(f"A bound needs a number above 0, but got {self.metric}={self.limit}.")
+
+    @property
+    def name(self) -> str:
+        return f"{self.metric}{self.sense}{self.limit:g}"
+
+    @property
+    def share(self) -> tuple[float, Latency] | None:
+        """(share of requests, latency) of a percentile bound; ``None`` for any other."""
+        match = LATENCY_METRIC.fullmatch(self.metric)
+        if match is None or match[1] == "mean" or self.sense == ">=":
+            return None
+        wanted = 0.5 if match[1] == "median" else float(match[2]) / 100
+        return wanted, next(latency for latency in LATENCIES if latency == match[3])
+
+
+def unknown_metric(name: str) -> str:
+    """What to say of a metric that does not exist."""
+    known = [f"{p}_{latency}_ms" for p in ("p95", "p99", "mean") for latency in LATENCIES]
+    near = get_close_matches(name, [*known, *NUMBERS], n=3, cutoff=0.5)
+    return (
+        f"Unknown metric {name!r}"
+        + (f"; nearest: {', '.join(near)}." if near else ".")
+        + f" A bound reads like {EXAMPLE}."
+    )
+
+
+def parse_sla(text: str, *, source: str = "") -> tuple[Bound, ...]:
+    """Bounds from ``METRIC<=NUMBER`` or ``METRIC>=NUMBER`` joined by commas, sorted by name.
+
+    Raises:
+        ValueError: the text does not parse, names an unknown metric or one twice.
+    """
+    bounds = []
+    for part in text.split(","):
+        match = _BOUND.fullmatch(part)
+        if match is None:
+            raise ValueError(f"Cannot read the SLA {part.strip()!r}; it reads like {EXAMPLE}.")
+        metric, sense, number = match.groups()
+        try:
+            limit = float(number)
+        except ValueError:
+            raise ValueError(f"{number!r} in the SLA {part.strip()!r} is not a number.") from None
+        bounds.append(Bound(metric, "<=" if sense == "<=" else ">=", limit, source))
+    return ordered(bounds)
+
+
+def ordered(bounds: list[Bound]) -> tuple[Bound, ...]:
+    """Bounds in the order of their names, the order in which Optuna is told constraints."""
+    keys = [(bound.metric, bound.sense) for bound in bounds]
+    if repeated := sorted({metric for metric, sense in keys if keys.count((metric, sense)) > 1}):
+        raise ValueError(f"The SLA bounds {', '.join(repeated)} more than once.")
+    return tuple(sorted(bounds, key=lambda bound: bound.name))
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How one measurement stands against one bound."""
+
+    limit: float
+    value: float | None
+    """Over completed requests; ``None`` when none completed."""
+    share: float | None
+    """Share of offered requests within the limit; ``None`` where a number is compared."""
+    verdict: Verdict
+    excess: float
+    """log2(value / limit) over *offered* requests, in [-3, 3]; zero or less is within."""
+
+
+def judge(bound: Bound, measurement: Measurement) -> Judgement:
+    """Hold a measurement against a bound."""
+    if bound.share is not None:
+        return _judge_share(bound, *bound.share, measurement)
+    value = measurement.metric(bound.metric)
+    excess = CLIP if value is None else _excess(bound, value)
+    verdict = Verdict.MET if excess <= 0 else Verdict.BROKEN
+    return Judgement(bound.limit, value, None, verdict, excess)
+
+
+def _judge_share(
+    bound: Bound, wanted: float, latency: Latency, measurement: Measurement
+) -> Judgement:
+    # An answer of one token has no TPOT and so cannot break a bound on it.
+    values = [
+        math.inf if not r.completed else 0.0 if (v := r.latency_ms(latency)) is None else v
+        for r in measurement.results
+    ]
+    hits = [value <= bound.limit for value in values]
+    rank = max(1, math.ceil(wanted * len(values) - 1e-9))
+    low, high = share_interval(hits)
+    verdict = (
+        Verdict.MET if low > wanted else Verdict.BROKEN if high < wanted else Verdict.UNDECIDED
+    )
+    if all(hits):
+        verdict = Verdict.MET
+    return Judgement(
+        bound.limit,
+        measurement.metric(bound.metric),
+        sum(hits) / len(hits),
+        verdict,
+        _excess(bound, sorted(values)[rank - 1]),
+    )
+
+
+def _excess(bound: Bound, value: float) -> float:
+    if value <= 0 or math.isinf(value):
+        return CLIP if (value <= 0) == (bound.sense == ">=") else -CLIP
+    doublings = math.log2(value / bound.limit)
+    return max(-CLIP, min(CLIP, doublings if bound.sense == "<=" else -doublings))
+
+
+def holds(bounds: tuple[Bound, ...], measurement: Measurement) -> bool:
+    """Whether every bound is kept by the number itself, its uncertainty left aside."""
+    return all(judge(bound, measurement).excess <= 0 for bound in bounds)
+
+
+def patience_s(bounds: tuple[Bound, ...], output_tokens: int) -> float:
+    """Three times the SLA's latency for an answer of ``output_tokens``; infinite without one.
+
+    A run ends this long after its last arrival: what is unfinished then has missed any bound.
+    """
+    worst: dict[Latency, float] = {}
+    for bound in bounds:
+        match = LATENCY_METRIC.fullmatch(bound.metric)
+        if match is not None and bound.sense == "<=":
+            for latency in LATENCIES:
+                if latency == match[3]:
+                    worst[latency] = max(worst.get(latency, 0.0), bound.limit)
+    if "e2el" in worst:
+        return 3 * worst["e2el"] / 1000
+    if "ttft" in worst and "tpot" in worst:
+        return 3 * (worst["ttft"] + worst["tpot"] * output_tokens) / 1000
+    return math.inf

@@ -1,0 +1,45 @@
+"""Percentiles and intervals for the outcomes of one run, in order of arrival."""
+
+import math
+import random
+from collections.abc import Sequence
+from itertools import accumulate
+
+RESAMPLES = 400
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """Linear interpolation between closest ranks, NumPy's default and vLLM's; ``ordered`` sorted.
+
+    Raises:
+        ValueError: nothing was observed.
+    """
+    if not ordered:
+        raise ValueError("A percentile needs at least one observation.")
+    position = share * (len(ordered) - 1)
+    low = math.floor(position)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
+
+
+def share_interval(
+    hits: Sequence[bool], *, confidence: float = 0.90, seed: int = 0
+) -> tuple[float, float]:
+    """Two-sided interval of the share of hits by the moving-block bootstrap (Kuensch 1989).
+
+    Neighbouring requests share a queue, so blocks of n**(1/3) x 2 of them are resampled together
+    instead of single requests.
+    """
+    count = len(hits)
+    if count == 0:
+        raise ValueError("A share needs at least one observation.")
+    length = min(count, max(1, round(2 * count ** (1 / 3))))
+    sums = [0, *accumulate(hits)]
+    blocks = [sums[start + length] - sums[start] for start in range(count - length + 1)]
+    rng = random.Random(seed)  # noqa: S311
+    draws = max(1, round(count / length))
+    shares = sorted(
+        sum(rng.choices(blocks, k=draws)) / (draws * length) for _ in range(RESAMPLES)
+    )
+    tail = (1 - confidence) / 2
+    return percentile(shares, tail), percentile(shares, 1 - tail)

@@ -1,0 +1,97 @@
+"""The traffic a config is judged by: requests with their intended send times."""
+
+import math
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request; the same for every config of a study."""
+
+    arrival_s: float
+    """Intended send time, seconds from the start of the run; ignored in a closed loop."""
+    input_tokens: int
+    output_tokens: int
+    """Tokens the engine is made to produce (``max_tokens`` with ``ignore_eos``)."""
+    blocks: tuple[int, ...] = ()
+    """Identities of the prompt's leading full blocks; equal leading blocks share a prefix."""
+    priority: int = 0
+    """Lower is served first, as in vLLM."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.arrival_s) and self.arrival_s >= 0):
+            raise ValueError(f"`arrival_s >= 0` must hold, but got {self.arrival_s}.")
+        if self.input_tokens < 1 or self.output_tokens < 1:
+            raise ValueError(
+                "`input_tokens >= 1` and `output_tokens >= 1` must hold, but got "
+                f"{self.input_tokens} and {self.output_tokens}."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """Requests in order of arrival, sent at their times or, in a closed loop, as slots free up."""
+
+    name: str
+    requests: tuple[Request, ...]
+    concurrency: int | None = None
+    """Requests in flight in a closed loop; ``None``: open loop."""
+    block_tokens: int = 512
+    """Tokens per entry of ``Request.blocks``."""
+    source: str = ""
+    """Where the lengths and times come from, for people."""
+
+    def __post_init__(self) -> None:
+        if not self.requests:
+            raise ValueError(f"The workload {self.name!r} holds no request.")
+        times = [request.arrival_s for request in self.requests]
+        if any(later < earlier for earlier, later in zip(times, times[1:], strict=False)):
+            raise ValueError(f"The workload {self.name!r} has arrival times that run backwards.")
+        if self.concurrency is not None and self.concurrency < 1:
+            raise ValueError(f"`concurrency >= 1` must hold, but got {self.concurrency}.")
+
+    @property
+    def span_s(self) -> float:
+        """Seconds from the first arrival to the last."""
+        return self.requests[-1].arrival_s - self.requests[0].arrival_s
+
+    @property
+    def request_rate(self) -> float:
+        """Mean arrivals per second; infinite when all arrive at once."""
+        return (len(self.requests) - 1) / self.span_s if self.span_s > 0 else math.inf
+
+    @property
+    def longest_tokens(self) -> int:
+        """Input and output tokens of the longest request."""
+        return max(r.input_tokens + r.output_tokens for r in self.requests)
+
+    @property
+    def mean_output_tokens(self) -> float:
+        return sum(r.output_tokens for r in self.requests) / len(self.requests)
+
+    def at_rate(self, request_rate: float) -> "Workload":
+        """The same requests in an open loop, their spacing stretched to another mean rate."""
+        if not request_rate > 0:
+            raise ValueError(f"`request_rate > 0` must hold, but got {request_rate}.")
+        if math.isinf(request_rate) or math.isinf(self.request_rate):
+            factor = 0.0
+        else:
+            factor = self.request_rate / request_rate
+        first = self.requests[0].arrival_s
+        requests = tuple(
+            replace(r, arrival_s=(r.arrival_s - first) * factor) for r in self.requests
+        )
+        return replace(self, requests=requests, concurrency=None)
+
+    def at_concurrency(self, concurrency: int) -> "Workload":
+        """The same requests in a closed loop with this many in flight."""
+        return replace(self, concurrency=concurrency)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """A workload as one run offers it."""
+
+    workload: Workload
+    patience_s: float = math.inf
+    """Seconds after the last arrival at which the run ends; what is unfinished then has missed."""
