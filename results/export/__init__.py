@@ -1,0 +1,1 @@
+"""Files that production servers start from."""

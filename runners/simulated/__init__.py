@@ -1,0 +1,4 @@
+"""The simulated engine: vLLM's scheduler over a step-time model."""
+
+# pending
+

@@ -1,0 +1,131 @@
+"""The simulated engine: a discrete-event simulation of vLLM V1 on a GPU nobody needs to have.
+
+Figures are predictions. API-server and tokenizer time are not modelled.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from objectives import Load, Measurement
+from runners.base import Description, EngineError, FailureKind
+from runners.simulated.kv_cache import BLOCK_TOKENS, KVCache
+from runners.simulated.replica import Replica
+from runners.simulated.scheduler import Scheduler
+from runners.simulated.settings import SchedulerSettings
+from runners.simulated.simulation import simulate
+from runners.simulated.step_time import StepTime
+from runners.simulated.step_times import step_time
+from search_spaces import Config, Deployment
+from search_spaces.vllm import kv_dtype
+
+VLLM_VERSION = "0.32"
+
+
+class SimulatedEngine:
+    """A launched deployment; every measurement starts with empty queues and caches."""
+
+    def __init__(self, deployment: Deployment, config: Config, steps: StepTime) -> None:
+        self.age_s = launch_s(deployment, config)
+        self._deployment = deployment
+        self._config = config
+        self._steps = steps
+        self._settings = SchedulerSettings.of(config)
+        self._blocks = kv_tokens(deployment, config) // BLOCK_TOKENS
+
+    def measure(self, load: Load) -> Measurement:
+        replicas = [self._replica(load.workload.block_tokens) for _ in range(self._replicas)]
+        run = simulate(load, replicas)
+        self.age_s += run.duration_s
+        return Measurement(
+            results=run.results,
+            duration_s=run.duration_s,
+            gpus=self._deployment.gpus,
+            engine=_telemetry(replicas),
+        )
+
+    @property
+    def _replicas(self) -> int:
+        return int(self._config["data_parallel_size"])
+
+    def _replica(self, group_tokens: int) -> Replica:
+        cache = KVCache(
+            self._blocks,
+            group_blocks=group_tokens // BLOCK_TOKENS,
+            prefix_caching=bool(self._config["enable_prefix_caching"]),
+        )
+        return Replica(
+            Scheduler(self._settings, cache, group_tokens=group_tokens), self._steps
+        )
+
+
+class SimulatedRunner:
+    """Launches simulated engines of one deployment."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        probe = step_time(deployment, tensor_parallel_size=deployment.gpus)
+        self.description = Description(
+            engine="simulated",
+            version=f"vLLM {VLLM_VERSION} scheduler; {probe.source}",
+            simulated=True,
+            uncertainty=probe.uncertainty,
+            noiseless=True,
+        )
+
+    @contextmanager
+    def launch(self, config: Config) -> Iterator[SimulatedEngine]:
+        if config["speculative_config"] != "none":
+            raise EngineError(FailureKind.REFUSED, "speculative decoding is not simulated yet")
+        held = kv_tokens(self._deployment, config)
+        if held < self._deployment.max_model_len:
+            raise EngineError(
+                FailureKind.OUT_OF_MEMORY,
+                f"the KV cache would hold {max(0, held)} tokens, but one request needs "
+                f"{self._deployment.max_model_len}",
+            )
+        steps = step_time(
+            _quantised(self._deployment, config),
+            tensor_parallel_size=int(config["tensor_parallel_size"]),
+            kv_dtype=kv_dtype(config),
+        )
+        yield SimulatedEngine(self._deployment, config, steps)
+
+
+def kv_tokens(deployment: Deployment, config: Config) -> int:
+    """Tokens of KV cache per replica."""
+    return _quantised(deployment, config).kv_capacity_tokens(
+        tensor_parallel_size=int(config["tensor_parallel_size"]),
+        gpu_memory_utilization=float(config["gpu_memory_utilization"]),
+        max_num_batched_tokens=int(config["max_num_batched_tokens"]),
+        max_num_seqs=int(config["max_num_seqs"]),
+        kv_dtype=kv_dtype(config),
+    )
+
+
+def _quantised(deployment: Deployment, config: Config) -> Deployment:
+    if config["quantization"] == "none":
+        return deployment
+    return replace(
+        deployment, model=replace(deployment.model, weight_dtype=str(config["quantization"]))
+    )
+
+
+def launch_s(deployment: Deployment, config: Config) -> float:
+    """Seconds from start to ready, warm compile cache.
+
+    Through two published points: a 3B model of 28 layers in 59 s (vLLM issue 20264) and a 70B
+    model at TP 8 in about 215 s, 60 s of it the peer-to-peer check (vLLM issue 19824).
+    """
+    peer_check_s = 60.0 if int(config["tensor_parallel_size"]) > 1 else 0.0
+    return 17.0 + 1.5 * deployment.model.num_hidden_layers + peer_check_s
+
+
+def _telemetry(replicas: list[Replica]) -> dict[str, float]:
+    busy_s = sum(replica.busy_s for replica in replicas)
+    return {
+        "mean_running": sum(replica.running_s for replica in replicas) / max(busy_s, 1e-12),
+        "preemptions": sum(replica.scheduler.preemptions for replica in replicas),
+        "engine_steps": sum(replica.steps for replica in replicas),
+        "prefix_cached_tokens": sum(replica.scheduler.cached_tokens for replica in replicas),
+    }

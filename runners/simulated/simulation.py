@@ -1,0 +1,102 @@
+"""A load run through the replicas of a deployment, from the first arrival to the last token."""
+
+import heapq
+import math
+from collections.abc import Sequence as Listing
+from dataclasses import dataclass
+
+from objectives import Load, RequestResult
+from runners.simulated.replica import Replica
+from runners.simulated.sequence import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What became of every request, and when it was over."""
+
+    results: tuple[RequestResult, ...]
+    duration_s: float
+
+
+def simulate(load: Load, replicas: Listing[Replica]) -> Run:
+    """Offer the load to the replicas, each request to the least loaded, as vLLM's balancer does.
+
+    Deterministic. The run ends when every request has finished, or ``load.patience_s`` after the
+    last arrival.
+    """
+    requests = load.workload.requests
+    if load.workload.concurrency is None:
+        sequences = [Sequence(i, r, r.arrival_s) for i, r in enumerate(requests)]
+        _open_loop(sequences, replicas, load.patience_s)
+    else:
+        sequences = _closed_loop(load, replicas)
+    results = tuple(_result(sequence) for sequence in sequences)
+    ends = [s.finish_s for s in sequences if s.finish_s is not None]
+    if len(ends) < len(sequences):
+        ends.append(max(s.arrival_s for s in sequences) + load.patience_s)
+    return Run(results, max(ends) - sequences[0].arrival_s)
+
+
+def _open_loop(
+    sequences: list[Sequence], replicas: Listing[Replica], patience_s: float
+) -> None:
+    for sequence in sequences:
+        for replica in replicas:
+            replica.advance(sequence.arrival_s)
+        min(replicas, key=lambda replica: replica.load).add(sequence)
+    end_s = sequences[-1].arrival_s + patience_s
+    for replica in replicas:
+        replica.advance(end_s)
+    _cut_off(sequences, end_s)
+
+
+def _closed_loop(load: Load, replicas: Listing[Replica]) -> list[Sequence]:
+    """The next request is sent when one finishes.
+
+    Replicas are stepped in order of their clocks, so that a request sent on one's account never
+    reaches another in its past.
+    """
+    requests = load.workload.requests
+    sends = [0.0] * min(load.workload.concurrency or 1, len(requests))
+    sequences: list[Sequence] = []
+    end_s = math.inf
+    while sends or any(replica.busy for replica in replicas):
+        behind = [r for r in replicas if r.busy and (not sends or r.now_s < sends[0])]
+        if behind:
+            replica = min(behind, key=lambda r: r.now_s)
+            if replica.now_s >= end_s:
+                break
+            until_s = min(sends[0] if sends else math.inf, end_s)
+            for finished in replica.advance(until_s, single_step=True):
+                if finished.finish_s is not None:
+                    heapq.heappush(sends, finished.finish_s)
+            continue
+        arrival_s = heapq.heappop(sends)
+        if len(sequences) < len(requests):
+            sequence = Sequence(len(sequences), requests[len(sequences)], arrival_s)
+            sequences.append(sequence)
+            min(replicas, key=lambda r: r.load).add(sequence)
+            if len(sequences) == len(requests):
+                end_s = arrival_s + load.patience_s
+    _cut_off(sequences, end_s)
+    return sequences
+
+
+def _cut_off(sequences: list[Sequence], end_s: float) -> None:
+    """What finished after the end has not finished."""
+    for sequence in sequences:
+        if sequence.finish_s is not None and sequence.finish_s > end_s:
+            sequence.finish_s = None
+
+
+def _result(sequence: Sequence) -> RequestResult:
+    request = sequence.request
+    unfinished = sequence.finish_s is None or sequence.first_token_s is None
+    return RequestResult(
+        arrival_s=sequence.arrival_s,
+        input_tokens=request.input_tokens,
+        output_tokens=request.output_tokens,
+        ttft_ms=None if unfinished else 1000 * ((sequence.first_token_s or 0) - sequence.arrival_s),
+        e2el_ms=None if unfinished else 1000 * ((sequence.finish_s or 0) - sequence.arrival_s),
+        preemptions=sequence.preemptions,
+    )
