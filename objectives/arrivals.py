@@ -11,6 +11,8 @@ PREFIX_BLOCK_TOKENS = 16
 """Granularity of a synthetic shared prefix: vLLM's default KV block."""
 P90_Z = 1.2815515655446004
 """The standard normal's 90th percentile."""
+ROUNDING = 1e-9
+"""0.55 x 100 tokens are 55, although a little more in binary."""
 
 
 def _positive(**values: float) -> None:
@@ -49,7 +51,8 @@ class Uniform:
             raise ValueError(f"`0 < spread <= 1` must hold, but got {self.spread}.")
 
     def draw(self, rng: random.Random) -> int:
-        return rng.randint(max(1, math.ceil(self.spread * self.tokens)), self.tokens)
+        shortest = math.ceil(self.spread * self.tokens - ROUNDING)
+        return rng.randint(max(1, shortest), self.tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,5 +193,5 @@ class Synthetic:
             prompt, answer = rng.choice(self.lengths.pairs)
         else:
             prompt, answer = (lengths.draw(rng) for lengths in self.lengths)
-        shared = int(self.prefix_share * prompt) // PREFIX_BLOCK_TOKENS
+        shared = math.floor(self.prefix_share * prompt + ROUNDING) // PREFIX_BLOCK_TOKENS
         return Request(time, prompt, answer, blocks=tuple(range(shared)))

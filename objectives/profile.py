@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from objectives.quadrant import Goal, Quadrant
 from objectives.sla import Bound
 
-OFFERED_VALUES = (Goal("offered", "output_throughput_per_gpu"), Goal("offered", "p95_ttft_ms"))
-"""Told to the optimiser when capacity is not measured."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
@@ -19,4 +16,5 @@ class Profile:
 
     def values(self, *, capacity: bool) -> tuple[Goal, Goal]:
         """The two values the optimiser is told, with or without a measured capacity."""
-        return self.quadrant.values if capacity else OFFERED_VALUES
+        values = self.quadrant.values
+        return values if capacity else (Goal("offered", "output_throughput_per_gpu"), values[1])

@@ -71,6 +71,7 @@ _REPRESENTATIVE = {
 _GOALS = {
     Quadrant.LIVE_AT_SCALE: (CAPACITY,),
     Quadrant.INTERACTIVE: (FIRST_TOKEN, GPUS),
-    Quadrant.ECONOMY: (GPUS, CAPACITY),
+    # The last decides only where capacity is not measured.
+    Quadrant.ECONOMY: (GPUS, CAPACITY, Goal("offered", "output_throughput_per_gpu")),
     Quadrant.BULK: (SATURATED,),
 }

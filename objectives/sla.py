@@ -12,7 +12,13 @@ from difflib import get_close_matches
 from enum import StrEnum
 from typing import Literal
 
-from objectives.measurement import LATENCIES, LATENCY_METRIC, Latency, Measurement
+from objectives.measurement import (
+    LATENCIES,
+    LATENCY_METRIC,
+    Latency,
+    Measurement,
+    RequestResult,
+)
 from objectives.statistics import share_interval
 
 NUMBERS = (
@@ -47,8 +53,12 @@ class Bound:
     def __post_init__(self) -> None:
         if not (LATENCY_METRIC.fullmatch(self.metric) or self.metric in NUMBERS):
             raise ValueError(unknown_metric(self.metric))
+        if self.share is not None and self.share[0] <= 0:
+            raise ValueError(f"A percentile above 0 is needed, but got {self.metric}.")
         if not (math.isfinite(self.limit) and self.limit > 0):
-            raise ValueError(f"A bound needs a number above 0, but got {self.metric}={self.limit}.")
+            raise ValueError(
+                f"A bound needs a number above 0, but got {self.metric}={self.limit}."
+            )
 
     @property
     def name(self) -> str:
@@ -67,7 +77,7 @@ class Bound:
 def unknown_metric(name: str) -> str:
     """What to say of a metric that does not exist."""
     known = [f"{p}_{latency}_ms" for p in ("p95", "p99", "mean") for latency in LATENCIES]
-    near = get_close_matches(name, [*known, *NUMBERS], n=3, cutoff=0.5)
+    near = get_close_matches(name.lower(), [*known, *NUMBERS], n=3, cutoff=0.5)
     return (
         f"Unknown metric {name!r}"
         + (f"; nearest: {', '.join(near)}." if near else ".")
@@ -122,7 +132,9 @@ def judge(bound: Bound, measurement: Measurement) -> Judgement:
     if bound.share is not None:
         return _judge_share(bound, *bound.share, measurement)
     value = measurement.metric(bound.metric)
-    excess = CLIP if value is None else _excess(bound, value)
+    # Answers of one token have no time between tokens that could break a bound on it.
+    unseen = -CLIP if measurement.completed else CLIP
+    excess = unseen if value is None else _excess(bound, value)
     verdict = Verdict.MET if excess <= 0 else Verdict.BROKEN
     return Judgement(bound.limit, value, None, verdict, excess)
 
@@ -130,11 +142,7 @@ def judge(bound: Bound, measurement: Measurement) -> Judgement:
 def _judge_share(
     bound: Bound, wanted: float, latency: Latency, measurement: Measurement
 ) -> Judgement:
-    # An answer of one token has no TPOT and so cannot break a bound on it.
-    values = [
-        math.inf if not r.completed else 0.0 if (v := r.latency_ms(latency)) is None else v
-        for r in measurement.results
-    ]
+    values = [_promised_ms(result, latency) for result in measurement.results]
     hits = [value <= bound.limit for value in values]
     rank = max(1, math.ceil(wanted * len(values) - 1e-9))
     low, high = share_interval(hits)
@@ -152,16 +160,38 @@ def _judge_share(
     )
 
 
+def _promised_ms(result: RequestResult, latency: Latency) -> float:
+    if not result.completed:
+        return math.inf
+    value = result.latency_ms(latency)
+    if value is None:
+        # An answer of one token has no TPOT and so cannot break a bound on it.
+        return 0.0 if latency == "tpot" and result.output_tokens < 2 else math.inf
+    return value
+
+
 def _excess(bound: Bound, value: float) -> float:
-    if value <= 0 or math.isinf(value):
-        return CLIP if (value <= 0) == (bound.sense == ">=") else -CLIP
-    doublings = math.log2(value / bound.limit)
+    ratio = value / bound.limit
+    if ratio <= 0 or math.isinf(ratio):
+        return CLIP if (ratio <= 0) == (bound.sense == ">=") else -CLIP
+    doublings = math.log2(ratio)
     return max(-CLIP, min(CLIP, doublings if bound.sense == "<=" else -doublings))
 
 
 def holds(bounds: tuple[Bound, ...], measurement: Measurement) -> bool:
     """Whether every bound is kept by the number itself, its uncertainty left aside."""
     return all(judge(bound, measurement).excess <= 0 for bound in bounds)
+
+
+def request_goodput(bounds: tuple[Bound, ...], measurement: Measurement) -> float:
+    """Requests per second that kept every per-request bound."""
+    shared = [(bound.limit, bound.share[1]) for bound in bounds if bound.share is not None]
+    good = sum(
+        result.completed
+        and all(_promised_ms(result, latency) <= limit for limit, latency in shared)
+        for result in measurement.results
+    )
+    return good / measurement.duration_s
 
 
 def patience_s(bounds: tuple[Bound, ...], output_tokens: int) -> float:

@@ -25,21 +25,20 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 def share_interval(
     hits: Sequence[bool], *, confidence: float = 0.90, seed: int = 0
 ) -> tuple[float, float]:
-    """Two-sided interval of the share of hits by the moving-block bootstrap (Kuensch 1989).
+    """Two-sided interval of the share of hits by the circular block bootstrap.
 
-    Neighbouring requests share a queue, so blocks of n**(1/3) x 2 of them are resampled together
-    instead of single requests.
+    Neighbouring requests share a queue, so blocks of 2 x n**(1/3) of them are resampled together
+    instead of single requests. The first follows the last (Politis & Romano 1992): otherwise the
+    ends would weigh less than the middle, and the misses of a run that ends overloaded are there.
     """
     count = len(hits)
     if count == 0:
         raise ValueError("A share needs at least one observation.")
     length = min(count, max(1, round(2 * count ** (1 / 3))))
-    sums = [0, *accumulate(hits)]
-    blocks = [sums[start + length] - sums[start] for start in range(count - length + 1)]
+    sums = [0, *accumulate([*hits, *hits[: length - 1]])]
+    blocks = [sums[start + length] - sums[start] for start in range(count)]
     rng = random.Random(seed)  # noqa: S311
     draws = max(1, round(count / length))
-    shares = sorted(
-        sum(rng.choices(blocks, k=draws)) / (draws * length) for _ in range(RESAMPLES)
-    )
+    shares = sorted(sum(rng.choices(blocks, k=draws)) / (draws * length) for _ in range(RESAMPLES))
     tail = (1 - confidence) / 2
     return percentile(shares, tail), percentile(shares, 1 - tail)

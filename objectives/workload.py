@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Workload:
         if not self.requests:
             raise ValueError(f"The workload {self.name!r} holds no request.")
         times = [request.arrival_s for request in self.requests]
-        if any(later < earlier for earlier, later in zip(times, times[1:], strict=False)):
+        if any(later < earlier for earlier, later in pairwise(times)):
             raise ValueError(f"The workload {self.name!r} has arrival times that run backwards.")
         if self.concurrency is not None and self.concurrency < 1:
             raise ValueError(f"`concurrency >= 1` must hold, but got {self.concurrency}.")
@@ -70,18 +71,21 @@ class Workload:
         return sum(r.output_tokens for r in self.requests) / len(self.requests)
 
     def at_rate(self, request_rate: float) -> "Workload":
-        """The same requests in an open loop, their spacing stretched to another mean rate."""
+        """The same requests in an open loop, their spacing stretched to another mean rate.
+
+        Requests that all arrive at once have no spacing to stretch and are spread evenly.
+        """
         if not request_rate > 0:
             raise ValueError(f"`request_rate > 0` must hold, but got {request_rate}.")
-        if math.isinf(request_rate) or math.isinf(self.request_rate):
-            factor = 0.0
+        if math.isinf(self.request_rate):
+            times = [index / request_rate for index in range(len(self.requests))]
         else:
-            factor = self.request_rate / request_rate
-        first = self.requests[0].arrival_s
-        requests = tuple(
-            replace(r, arrival_s=(r.arrival_s - first) * factor) for r in self.requests
+            first, factor = self.requests[0].arrival_s, self.request_rate / request_rate
+            times = [(r.arrival_s - first) * factor for r in self.requests]
+        requests = (
+            replace(r, arrival_s=time) for r, time in zip(self.requests, times, strict=True)
         )
-        return replace(self, requests=requests, concurrency=None)
+        return replace(self, requests=tuple(requests), concurrency=None)
 
     def at_concurrency(self, concurrency: int) -> "Workload":
         """The same requests in a closed loop with this many in flight."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, Literal, Protocol
 
@@ -35,6 +36,11 @@ class Int:
             raise ValueError(f"`low <= high` must hold, but got low={self.low}, high={self.high}.")
         if self.step < 1 or (self.high - self.low) % self.step:
             raise ValueError(f"`step` must divide {self.high - self.low}, but got {self.step}.")
+        if self.log and (self.low < 1 or self.step > 1):
+            raise ValueError(
+                "`low >= 1` and `step = 1` must hold of a log range, "
+                f"but got low={self.low}, step={self.step}."
+            )
 
     def suggest(self, trial: Suggester, name: str) -> int:
         return trial.suggest_int(name, self.low, self.high, step=self.step, log=self.log)
@@ -61,6 +67,10 @@ class Float:
             raise ValueError(f"`low <= high` must hold, but got low={self.low}, high={self.high}.")
         if not self.step > 0:
             raise ValueError(f"`step > 0` must hold, but got {self.step}.")
+        # In decimal, as Optuna does: it would warn and lower `high`.
+        span = Decimal(str(self.high)) - Decimal(str(self.low))
+        if span % Decimal(str(self.step)):
+            raise ValueError(f"`step` must divide {span}, but got {self.step}.")
 
     def suggest(self, trial: Suggester, name: str) -> float:
         return round(trial.suggest_float(name, self.low, self.high, step=self.step), 6)
@@ -90,10 +100,20 @@ class Choice:
         return value
 
     def nearest(self, value: Value) -> Value:
-        if value in self.values or isinstance(value, str):
-            return value if value in self.values else self.values[0]
+        known = self.known(value)
+        if known is not None:
+            return known
         numbers = [v for v in self.values if not isinstance(v, str)]
-        return min(numbers, key=lambda v: abs(v - value)) if numbers else self.values[0]
+        if isinstance(value, str) or not numbers:
+            return self.values[0]
+        return min(numbers, key=lambda v: abs(v - value))
+
+    def known(self, value: Value) -> Value | None:
+        """The value as spelled among the choices; 1 is 1.0 but not ``True``."""
+        for known in self.values:
+            if known == value and isinstance(known, bool) == isinstance(value, bool):
+                return known
+        return None
 
     def __str__(self) -> str:
         return ", ".join(str(value) for value in self.values)
@@ -128,10 +148,10 @@ class Knob:
         """
         limits = self.limits or self.domain
         if isinstance(limits, Choice):
-            for known in limits.values:
-                if known == value and isinstance(known, bool) == isinstance(value, bool):
-                    return known
-            raise ValueError(f"`{self.name}` must be one of {limits}, but got {value}.")
+            known = limits.known(value)
+            if known is None:
+                raise ValueError(f"`{self.name}` must be one of {limits}, but got {value}.")
+            return known
         if isinstance(value, (bool, str)) or not math.isfinite(value):
             raise ValueError(f"`{self.name}` must be a number, but got {value}.")
         if isinstance(limits, Int) and value != int(value):
@@ -141,6 +161,23 @@ class Knob:
                 f"`{limits.low:g} <= {self.name} <= {limits.high:g}` must hold, but got {value:g}."
             )
         return int(value) if isinstance(limits, Int) else float(value)
+
+    def check_range(self, domain: Domain) -> Domain:
+        """The domain in this knob's type.
+
+        Raises:
+            ValueError: another kind of domain, or outside the limits.
+        """
+        limits = self.limits or self.domain
+        if isinstance(domain, Choice):
+            return Choice(tuple(self.check(value) for value in domain.values))
+        if isinstance(limits, Choice):
+            raise ValueError(f"`{self.name}` must be one of {limits}, but got {domain}.")
+        if isinstance(limits, Int) and isinstance(domain, Float):
+            raise ValueError(f"`{self.name}` must range over whole numbers, but got {domain}.")
+        for end in (domain.low, domain.high):
+            self.check(end)
+        return domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +205,8 @@ class SearchSpace:
         names = [knob.name for knob in self.knobs]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"The {self.engine} space names {repeated} more than once.")
-        if set(names) != self.searched.keys() | self.fixed.keys():
+        both = self.searched.keys() & self.fixed.keys()
+        if both or set(names) != self.searched.keys() | self.fixed.keys():
             raise ValueError(f"Every knob of {self.engine} must be searched or fixed, not both.")
 
     def knob(self, name: str) -> Knob:
@@ -189,16 +227,12 @@ class SearchSpace:
         """The space with one knob held at a value."""
         knob = self.knob(name)
         searched = {key: domain for key, domain in self.searched.items() if key != knob.name}
-        return replace(
-            self, searched=searched, fixed={**self.fixed, knob.name: knob.check(value)}
-        )
+        return replace(self, searched=searched, fixed={**self.fixed, knob.name: knob.check(value)})
 
     def free(self, name: str, domain: Domain) -> "SearchSpace":
         """The space with one knob searched over a domain, which must lie within its limits."""
         knob = self.knob(name)
-        ends = domain.values if isinstance(domain, Choice) else (domain.low, domain.high)
-        for end in ends:
-            knob.check(end)
+        domain = knob.check_range(domain)
         fixed = {key: value for key, value in self.fixed.items() if key != knob.name}
         return replace(self, searched={**self.searched, knob.name: domain}, fixed=fixed)
 

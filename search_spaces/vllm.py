@@ -226,8 +226,9 @@ def _rules(deployment: Deployment) -> tuple[Rule, ...]:
         Rule(
             "max_num_batched_tokens >= max_model_len without chunked prefill",
             "a whole prompt must fit into one step",
-            lambda c: bool(c["enable_chunked_prefill"])
-            or int(c["max_num_batched_tokens"]) >= longest,
+            lambda c: (
+                bool(c["enable_chunked_prefill"]) or int(c["max_num_batched_tokens"]) >= longest
+            ),
         ),
         Rule(
             "long_prefill_token_threshold <= max_model_len",
@@ -237,8 +238,10 @@ def _rules(deployment: Deployment) -> tuple[Rule, ...]:
         Rule(
             "tensor_parallel_size divides the GPUs and the attention heads",
             "every GPU gets the same number of heads, and all GPUs are used",
-            lambda c: deployment.gpus % int(c["tensor_parallel_size"]) == 0
-            and _splits(deployment, int(c["tensor_parallel_size"])),
+            lambda c: (
+                deployment.gpus % int(c["tensor_parallel_size"]) == 0
+                and _splits(deployment, int(c["tensor_parallel_size"]))
+            ),
         ),
         Rule(
             "weights and one longest request fit",
@@ -248,8 +251,10 @@ def _rules(deployment: Deployment) -> tuple[Rule, ...]:
         Rule(
             "fp8 needs a GPU with fp8 arithmetic",
             f"{deployment.gpu.name} has none",
-            lambda c: deployment.gpu.fp8_tflops is not None
-            or (c["kv_cache_dtype"] != "fp8" and c["quantization"] != "fp8"),
+            lambda c: (
+                deployment.gpu.fp8_tflops is not None
+                or (c["kv_cache_dtype"] != "fp8" and c["quantization"] != "fp8")
+            ),
         ),
     )
 
@@ -266,5 +271,3 @@ def preset_settings(deployment: Deployment) -> tuple[dict[str, int], ...]:
             "max_num_batched_tokens": min(16384, 2 * batch_defaults(deployment.gpu)[1]),
         },
     )
-
-

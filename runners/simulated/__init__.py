@@ -1,4 +1,3 @@
 """The simulated engine: vLLM's scheduler over a step-time model."""
 
 # pending
-

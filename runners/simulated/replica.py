@@ -51,7 +51,7 @@ class Replica:
         """Queue a request at its arrival."""
         if not self.busy:
             self.now_s = max(self.now_s, sequence.arrival_s)
-        self.scheduler.waiting.push(sequence)
+        self.scheduler.add(sequence)
 
     def advance(self, until_s: float, *, single_step: bool = False) -> list[Sequence]:
         """Run every step that starts before ``until_s``, or one; what finished, in order."""

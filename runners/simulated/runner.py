@@ -54,9 +54,7 @@ class SimulatedEngine:
             group_blocks=group_tokens // BLOCK_TOKENS,
             prefix_caching=bool(self._config["enable_prefix_caching"]),
         )
-        return Replica(
-            Scheduler(self._settings, cache, group_tokens=group_tokens), self._steps
-        )
+        return Replica(Scheduler(self._settings, cache, group_tokens=group_tokens), self._steps)
 
 
 class SimulatedRunner:

@@ -45,6 +45,12 @@ class Scheduler:
         self._full = False
         """Whether the head of the queue found no KV blocks; so it stays until some free up."""
 
+    def add(self, sequence: Sequence) -> None:
+        """Queue a request."""
+        self.waiting.push(sequence)
+        if self.waiting.head is sequence:
+            self._full = False
+
     def admission_s(self) -> float:
         """The earliest time at which a waiting request may be admitted, as things stand."""
         settings = self.settings

@@ -37,9 +37,7 @@ def simulate(load: Load, replicas: Listing[Replica]) -> Run:
     return Run(results, max(ends) - sequences[0].arrival_s)
 
 
-def _open_loop(
-    sequences: list[Sequence], replicas: Listing[Replica], patience_s: float
-) -> None:
+def _open_loop(sequences: list[Sequence], replicas: Listing[Replica], patience_s: float) -> None:
     for sequence in sequences:
         for replica in replicas:
             replica.advance(sequence.arrival_s)
@@ -96,7 +94,9 @@ def _result(sequence: Sequence) -> RequestResult:
         arrival_s=sequence.arrival_s,
         input_tokens=request.input_tokens,
         output_tokens=request.output_tokens,
-        ttft_ms=None if unfinished else 1000 * ((sequence.first_token_s or 0) - sequence.arrival_s),
+        ttft_ms=None
+        if unfinished
+        else 1000 * ((sequence.first_token_s or 0) - sequence.arrival_s),
         e2el_ms=None if unfinished else 1000 * ((sequence.finish_s or 0) - sequence.arrival_s),
         preemptions=sequence.preemptions,
     )

@@ -80,7 +80,6 @@ def plain_v1(
         granted: list[tuple[_Plain, int]] = []
         preempted = False
 
-
         index = 0
         while index < len(running) and budget > 0:
             seq = running[index]

@@ -1,0 +1,89 @@
+"""How far the roofline is from measured kernels, as JSON: python -m benchmarks.roofline_vs_kernels
+
+Needs no GPU, but aiconfigurator-core, so Linux on x86-64.
+"""
+
+import json
+from statistics import mean, median, quantiles
+
+from runners.simulated.catalogue import gpu, model
+from runners.simulated.measured_kernels import MeasuredKernels
+from runners.simulated.roofline import Roofline
+from search_spaces.deployment import Deployment
+
+MODELS = ("meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-70B-Instruct")
+REPORTED = ("a100_sxm", "h100_sxm", "h200_sxm")
+"""The GPUs of the roofline's own statement; no constant of it was read off an H200 kernel."""
+OTHERS = ("b200_sxm", "l40s", "rtx_pro_6000_server")
+STEPS = {
+    "prefill 512": (1, 512, 0, 0, 0),
+    "prefill 2048": (1, 2048, 0, 0, 0),
+    "prefill 8192": (1, 8192, 0, 0, 0),
+    "prefill 512 after 3584": (1, 512, 3584, 0, 0),
+    "decode 1 at 1k": (0, 0, 0, 1, 1024),
+    "decode 16 at 1k": (0, 0, 0, 16, 16 * 1024),
+    "decode 64 at 1k": (0, 0, 0, 64, 64 * 1024),
+    "decode 256 at 1k": (0, 0, 0, 256, 256 * 1024),
+    "decode 64 at 4k": (0, 0, 0, 64, 64 * 4096),
+    "prefill 512 + decode 64 at 1k": (1, 512, 0, 64, 64 * 1024),
+    "prefill 2048 + decode 64 at 1k": (1, 2048, 0, 64, 64 * 1024),
+}
+
+
+def fits(deployment: Deployment) -> bool:
+    held = deployment.kv_capacity_tokens(
+        tensor_parallel_size=deployment.gpus,
+        gpu_memory_utilization=0.9,
+        max_num_batched_tokens=8192,
+        max_num_seqs=256,
+    )
+    return held > 0
+
+
+def deviations(gpu_name: str, gpus: int, model_name: str) -> list[float]:
+    """Roofline over measured, less one, per step; none where the weights do not fit."""
+    deployment = Deployment(
+        model=model(model_name), gpu=gpu(gpu_name), gpus=gpus, max_model_len=8192
+    )
+    if not fits(deployment):
+        return []
+    roofline = Roofline(deployment, tensor_parallel_size=gpus)
+    measured = MeasuredKernels(deployment, tensor_parallel_size=gpus)
+    return [roofline.step_ms(*s) / measured.step_ms(*s) - 1 for s in STEPS.values()]
+
+
+def summary(found: list[float]) -> dict[str, float]:
+    absolute = [abs(deviation) for deviation in found]
+    return {
+        "steps": len(found),
+        "median_percent": round(100 * median(absolute), 1),
+        "p90_percent": round(100 * quantiles(absolute, n=10, method="inclusive")[-1], 1),
+        "mean_signed_percent": round(100 * mean(found), 1),
+    }
+
+
+def main() -> None:
+    by_gpu = {
+        name: [
+            deviation
+            for model_name in MODELS
+            for gpus in (1, 2, 4, 8)
+            for deviation in deviations(name, gpus, model_name)
+        ]
+        for name in (*REPORTED, *OTHERS)
+    }
+    stated = [deviation for name in REPORTED for deviation in by_gpu[name]]
+    print(
+        json.dumps(
+            {
+                "measured": MeasuredKernels.source,
+                "stated": {"gpus": REPORTED, **summary(stated)},
+                "by_gpu": {name: summary(found) for name, found in by_gpu.items()},
+            },
+            indent=2,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

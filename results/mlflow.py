@@ -1,0 +1,256 @@
+"""A study written to MLflow: a run for the study and, under it, one for every answered trial.
+
+A mirror that the tuner never reads. Trap: MLflow's messages quote the password of its address, so
+none of its errors leaves this file; ``MlflowError`` does.
+"""
+
+import logging
+import os
+import re
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from results.mlflow_runs import (
+    NO_STANDING,
+    RunKey,
+    StudyFacts,
+    comparison_page,
+    run_name,
+    standings,
+    study_params,
+    study_tags,
+    summary_metrics,
+    trial_metrics,
+    trial_tags,
+)
+from results.record import TrialRecord
+from search_spaces import Value
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+__all__ = ["MlflowError", "MlflowStudy", "StudyFacts", "public"]
+
+LOCAL_PAGES = "http://127.0.0.1:5000"
+"""Where ``mlflow ui`` listens unless told otherwise: a database has no pages of its own."""
+_ENDED = ("FINISHED", "FAILED")
+_ENVIRONMENT = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # Read once, when mlflow is imported; holds for alembic's migrations too.
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
+    # MLflow's own 120 s and 7 retries cost a quarter of an hour per call to a silent server.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+}
+
+
+class MlflowError(Exception):
+    """MLflow could not be reached or written; says why on one line, without secrets."""
+
+
+class MlflowStudy:
+    """A study's experiment and its runs, made where there are none yet.
+
+    Args:
+        artifacts: where a new experiment keeps files; ``None`` leaves it to the server or, with
+            sqlite, keeps them beside the database.
+
+    Raises:
+        MlflowError: here and in every method.
+    """
+
+    def __init__(
+        self, tracking_uri: str, facts: StudyFacts, *, artifacts: Path | None = None
+    ) -> None:
+        self._uri = tracking_uri
+        self._facts = facts
+        with _secrets_kept(tracking_uri):
+            self._client = _connect(tracking_uri)
+            self._experiment = self._open_experiment(artifacts or _beside(tracking_uri))
+            self._parent = self._open_parent()
+            self._children = f"tags.`mlflow.parentRunId` = '{self._parent}'"
+            self._runs = self._trial_runs()
+            self._set_page(())
+
+    @property
+    def link(self) -> str:
+        """The page comparing the trials; without ``workflowType`` MLflow 3 opens on traces."""
+        host = public(self._uri) if self._uri.startswith("http") else LOCAL_PAGES
+        return (
+            f"{host.rstrip('/')}/#/experiments/{self._experiment}/runs"
+            f"?searchFilter={quote(self._children)}&viewStateShareKey={self._parent}"
+            "&compareRunsMode=CHART&workflowType=machine_learning"
+        )
+
+    def write(self, record: TrialRecord) -> bool:
+        """Write an answered trial unless it is there in full; whether it was written."""
+        key = (record.objective, record.number)
+        run = self._runs.get(key)
+        if not record.answered or (run is not None and run.info.status in _ENDED):
+            return False
+        with _secrets_kept(self._uri):
+            if run is None:
+                tags = {**trial_tags(record, self._facts), "mlflow.parentRunId": self._parent}
+                name = run_name(record, self._facts.objective)
+                run = self._client.create_run(self._experiment, tags=tags, run_name=name)
+            self._runs[key] = self._complete(run, record)
+        return True
+
+    def finish(
+        self, summary: Mapping[str, Any], files: Sequence[Path], records: Sequence[TrialRecord]
+    ) -> None:
+        """Write what is missing, mark the front and the winners, end the study's run."""
+        for record in records:
+            self.write(record)
+        with _secrets_kept(self._uri):
+            self._set_page(records)
+            self._mark(summary)
+            self._log(self._client.get_run(self._parent), summary_metrics(summary), {})
+            for file in files:
+                self._client.log_artifact(self._parent, str(file))
+            self._client.set_terminated(self._parent)
+
+    def _open_experiment(self, artifacts: Path | None) -> str:
+        from mlflow.exceptions import MlflowException
+
+        facts = self._facts
+        name = f"{facts.objective}, {facts.model}, {facts.gpus} x {facts.gpu}"
+        try:
+            return self._client.create_experiment(name, artifacts.as_uri() if artifacts else None)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        known = self._client.get_experiment_by_name(name)
+        assert known is not None, "MLflow just said that it exists."
+        return str(known.experiment_id)
+
+    def _open_parent(self) -> str:
+        facts = self._facts
+        # Compared here and not in the filter: a study's name may hold quotes.
+        studies = self._search("tags.`tuner.kind` = 'study'")
+        run = next(
+            (r for r in studies if r.data.tags.get("tuner.study_id") == facts.study_id), None
+        )
+        if run is None:
+            tags = study_tags(facts)
+            run = self._client.create_run(self._experiment, tags=tags, run_name=facts.study)
+        self._log(run, {}, study_params(facts))
+        return str(run.info.run_id)
+
+    def _search(self, condition: str) -> "Sequence[Run]":
+        # 50,000 is the most MLflow gives at once.
+        return self._client.search_runs([self._experiment], condition, max_results=50_000)
+
+    def _trial_runs(self) -> dict[RunKey, "Run"]:
+        tagged = [(run.data.tags, run) for run in self._search(self._children)]
+        return {
+            (tags["tuner.objective"], int(tags["tuner.trial"])): run
+            for tags, run in tagged
+            # People may nest runs of their own under the study's.
+            if "tuner.trial" in tags
+        }
+
+    def _complete(self, run: "Run", record: TrialRecord) -> "Run":
+        run_id = run.info.run_id
+        self._log(run, trial_metrics(record), record.config)
+        self._client.log_text(run_id, record.to_json(), "record.json")
+        self._client.log_dict(run_id, dict(record.config), "config.json")
+        self._client.set_terminated(run_id, "FAILED" if record.failure else "FINISHED")
+        return self._client.get_run(run_id)
+
+    def _log(self, run: "Run", metrics: Mapping[str, float], params: Mapping[str, Value]) -> None:
+        """One batch of what the run does not say yet: MLflow refuses a param said otherwise."""
+        from mlflow.entities import Metric, Param
+
+        now_ms = time.time_ns() // 1_000_000
+        said = run.data.metrics
+        self._client.log_batch(
+            run.info.run_id,
+            [Metric(name, v, now_ms, 0) for name, v in metrics.items() if said.get(name) != v],
+            [
+                Param(name, public(str(v)))
+                for name, v in params.items()
+                if name not in run.data.params
+            ],
+        )
+
+    def _mark(self, summary: Mapping[str, Any]) -> None:
+        """Tag front and winners, and clear the tags of those that were before a resume."""
+        from mlflow.entities import RunTag
+
+        standing = standings(summary, self._facts.objective)
+        for key, run in self._trial_runs().items():
+            wanted = standing.get(key, NO_STANDING).items()
+            if changed := [RunTag(k, v) for k, v in wanted if run.data.tags.get(k, "") != v]:
+                self._client.log_batch(run.info.run_id, tags=changed)
+
+    def _set_page(self, records: Sequence[TrialRecord]) -> None:
+        page = comparison_page(self._parent, self._children, records)
+        tag = f"mlflow.sharedViewState.{self._parent}"
+        self._client.set_experiment_tag(self._experiment, tag, page)
+
+
+def _connect(tracking_uri: str) -> "MlflowClient":
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    # It announces every retry on stderr.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    from mlflow import MlflowClient
+
+    if (path := _sqlite_path(tracking_uri)) is not None:
+        # MLflow itself would try a file it cannot open ten times, for 100 s.
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA schema_version")
+    return MlflowClient(tracking_uri)
+
+
+def _sqlite_path(tracking_uri: str) -> Path | None:
+    prefix = "sqlite:///"
+    if not tracking_uri.startswith(prefix):
+        return None
+    return Path(tracking_uri.removeprefix(prefix).partition("?")[0]).resolve()
+
+
+def _beside(tracking_uri: str) -> Path | None:
+    path = _sqlite_path(tracking_uri)
+    return None if path is None else path.parent / "mlartifacts"
+
+
+def public(text: str) -> str:
+    """An address, or a message that quotes addresses, without users, passwords and queries."""
+    # Passwords with an unquoted ``/`` or ``@`` exist: better too much taken than too little.
+    text = re.sub(r"://(?:[^:/\s]*:\S*|[^/\s]*)@", "://", text)
+    return re.sub(r"\?[^\s'\"]*=[^\s'\"]*", "", text)
+
+
+@contextmanager
+def _secrets_kept(tracking_uri: str) -> Iterator[None]:
+    try:
+        yield
+    except _errors() as error:
+        text = str(error) or type(error).__name__
+        brief = re.search(r"\[Errno -?\d+\] [^'\")]*|[Rr]ead timed out|timed out", text)
+        reason = public(brief[0] if brief else text.splitlines()[0])[:300]
+        # The cause would print its own message, password and all.
+        raise MlflowError(f"MLflow at {public(tracking_uri)} failed: {reason}") from None
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """What MLflow's client raises; the errors of ``requests`` are ``OSError``s.
+
+    ``ImportError``: an object store's or a database's driver that is not installed.
+    """
+    from alembic.util.exc import CommandError
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return MlflowException, OSError, sqlite3.Error, SQLAlchemyError, CommandError, ImportError

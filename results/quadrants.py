@@ -1,0 +1,124 @@
+"""Who wins each quadrant, by one pure function of the records.
+
+A winner keeps the quadrant's SLA and is startable by the stock engine. Configs that cannot be told
+apart from the best are tied; among them the one that departs least from the engine's defaults
+wins, so a knob that does nothing keeps its default.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from objectives import Goal, Quadrant
+from results.record import TrialRecord
+from search_spaces import SearchSpace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """By what the winners are chosen besides the goals."""
+
+    space: SearchSpace
+    tie: float
+    """Relative difference up to which two values cannot be told apart."""
+    allow_ours: bool = False
+    """Whether a winner may need our scheduler class."""
+
+
+def winner(
+    records: Sequence[TrialRecord], quadrant: Quadrant, selection: Selection
+) -> TrialRecord | None:
+    """The best record for the quadrant, or ``None``."""
+    serving = [r for r in records if r.answered and r.serves(quadrant)]
+    if not selection.allow_ours:
+        serving = [r for r in serving if not selection.space.needs_ours(r.config)]
+    return _best(serving, quadrant.goals, selection)
+
+
+def best_with_ours(
+    records: Sequence[TrialRecord], quadrant: Quadrant, selection: Selection
+) -> TrialRecord | None:
+    """The best record that needs our scheduler class."""
+    space = selection.space
+    serving = [
+        r for r in records if r.answered and r.serves(quadrant) and space.needs_ours(r.config)
+    ]
+    return _best(serving, quadrant.goals, selection)
+
+
+def _best(
+    pool: list[TrialRecord], goals: Sequence[Goal], selection: Selection
+) -> TrialRecord | None:
+    decided = False
+    for goal in goals:
+        valued = [(r, v) for r in pool if (v := r.metric(goal.load, goal.metric)) is not None]
+        if not valued:
+            continue
+        decided = True
+        pick = max if goal.direction == "maximize" else min
+        top = pick(value for _, value in valued)
+        pool = [r for r, value in valued if tied(value, top, selection.tie)]
+    if not decided:
+        return None
+    space = selection.space
+    return min(pool, key=lambda r: (len(space.departures(r.config)), r.number), default=None)
+
+
+def tied(a: float, b: float, tie: float) -> bool:
+    """Whether two values cannot be told apart."""
+    return abs(a - b) <= tie * max(abs(a), abs(b))
+
+
+def deciding_goal(
+    a: TrialRecord, b: TrialRecord, quadrant: Quadrant, tie: float
+) -> tuple[Goal, float, float] | None:
+    """The first goal that tells two records apart, else the first both have, with the values."""
+    both = [
+        (goal, x, y)
+        for goal in quadrant.goals
+        if (x := a.metric(goal.load, goal.metric)) is not None
+        and (y := b.metric(goal.load, goal.metric)) is not None
+    ]
+    return next((found for found in both if not tied(*found[1:], tie)), both[0] if both else None)
+
+
+def better_by(a: TrialRecord, b: TrialRecord, quadrant: Quadrant, tie: float) -> float | None:
+    """How many times better ``a`` is than ``b`` for the quadrant; above 1 is better."""
+    found = deciding_goal(a, b, quadrant, tie)
+    if found is None:
+        return None
+    goal, x, y = found
+    good, bad = (x, y) if goal.direction == "maximize" else (y, x)
+    return good / bad if bad > 0 else None
+
+
+def regret(
+    winners: dict[Quadrant, TrialRecord | None],
+    served_by: dict[Quadrant, Sequence[TrialRecord]],
+    tie: float,
+) -> dict[str, dict[str, float | None]]:
+    """``[served][config_of]``: what it costs to serve one quadrant with another's config.
+
+    1 - goal(config_of) / goal(best); 0 where they cannot be told apart, ``None`` where that config
+    breaks the served quadrant's SLA or was not measured on its traffic.
+    """
+    table: dict[str, dict[str, float | None]] = {}
+    for served, best in winners.items():
+        row: dict[str, float | None] = {}
+        by_number = {record.number: record for record in served_by[served]}
+        for config_of, other in winners.items():
+            record = by_number.get(other.number) if other else None
+            row[config_of] = _regret(best, record, served, tie)
+        table[served] = row
+    return table
+
+
+def _regret(
+    best: TrialRecord | None, record: TrialRecord | None, served: Quadrant, tie: float
+) -> float | None:
+    if best is None or record is None or not record.serves(served):
+        return None
+    found = deciding_goal(record, best, served, tie)
+    ratio = better_by(record, best, served, tie)
+    if found is None or ratio is None:
+        return None
+    return 0.0 if tied(found[1], found[2], tie) else max(0.0, 1 - ratio)

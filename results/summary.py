@@ -1,0 +1,249 @@
+"""``summary.json``: the whole answer of a study, from its records alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from objectives import Goal, Profile, Quadrant, Verdict
+from results.differences import unused_knobs
+from results.pareto import front, values
+from results.quadrants import (
+    Selection,
+    best_with_ours,
+    better_by,
+    deciding_goal,
+    regret,
+    winner,
+)
+from results.record import Judgements, TrialRecord
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyFacts:
+    """What a study is about, besides its trials."""
+
+    study: str
+    objective: str
+    profiles: tuple[Profile, ...]
+    capacity: bool
+    engine: str
+    engine_version: str
+    simulated: bool
+    uncertainty: str
+    hardware: Mapping[str, Any]
+    model: str
+    workloads: Mapping[str, Mapping[str, Any]]
+    seed: int
+
+
+def summarise(
+    facts: StudyFacts, records: Sequence[TrialRecord], selection: Selection, *, wall_s: float
+) -> dict[str, Any]:
+    """The contract's ``summary.json``."""
+    answered = [r for r in records if r.answered]
+    served_by = {q: _serving(facts, answered, q) for q in Quadrant}
+    winners = {q: winner(served_by[q], q, selection) for q in Quadrant}
+    own = [p.quadrant for p in facts.profiles]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "study": facts.study,
+        "objective": facts.objective,
+        "engine": facts.engine,
+        "engine_version": facts.engine_version,
+        "simulated": facts.simulated,
+        "uncertainty": facts.uncertainty,
+        "hardware": dict(facts.hardware),
+        "model": facts.model,
+        "workloads": {name: dict(w) for name, w in facts.workloads.items()},
+        "seed": facts.seed,
+        "trials": _counts(answered),
+        "cost": _cost(answered, facts, wall_s),
+        "baseline": _baseline(answered, facts),
+        "best": {q: _best(winners[q], served_by[q], q, selection) for q in Quadrant},
+        "regret": regret(winners, served_by, selection.tie),
+        "front": _front(facts, answered),
+        "unused_knobs": _unused(facts, answered, selection),
+        "infeasible": next(
+            (_nearest(served_by[q], facts, q) for q in own if winners[q] is None), None
+        ),
+    }
+
+
+def _serving(
+    facts: StudyFacts, records: Sequence[TrialRecord], quadrant: Quadrant
+) -> list[TrialRecord]:
+    """The records that speak for a quadrant: its own objective's, else the study's only one's."""
+    names = [p.name for p in facts.profiles if p.quadrant is quadrant]
+    names = names or [p.name for p in facts.profiles]
+    return [r for r in records if r.objective == names[0]]
+
+
+def _counts(answered: Sequence[TrialRecord]) -> dict[str, int]:
+    """Launched configs; in ``all`` one is feasible when it keeps any of the promises."""
+    launches: dict[int, list[TrialRecord]] = {}
+    for record in answered:
+        launches.setdefault(record.number, []).append(record)
+    failed = sum(any(r.failure for r in rs) for rs in launches.values())
+    feasible = sum(
+        any(r.meets_sla for r in rs) and not any(r.failure for r in rs) for rs in launches.values()
+    )
+    return {
+        "done": len(launches),
+        "feasible": feasible,
+        "infeasible": len(launches) - failed - feasible,
+        "failed": failed,
+        "stopped_early": sum(any(r.stopped_early for r in rs) for rs in launches.values()),
+    }
+
+
+def _cost(answered: Sequence[TrialRecord], facts: StudyFacts, wall_s: float) -> dict[str, float]:
+    per_launch = {r.launch_id: r.engine_s for r in answered}
+    engine_s = sum(per_launch.values())
+    return {
+        "wall_s": round(wall_s, 3),
+        "engine_s": engine_s,
+        "launches": len(per_launch),
+        "gpu_hours": engine_s * float(facts.hardware["gpus"]) / 3600,
+    }
+
+
+def sla_json(judgements: Judgements) -> dict[str, Any]:
+    """``{bound: {limit, value, share, verdict}}``."""
+    return {
+        name: {
+            "limit": j.limit,
+            "value": j.value,
+            "share": j.share,
+            "verdict": str(j.verdict),
+        }
+        for name, j in judgements.items()
+    }
+
+
+def _baseline(answered: Sequence[TrialRecord], facts: StudyFacts) -> dict[str, Any] | None:
+    """The default config's figures; in ``all`` on the first objective's traffic."""
+    record = _default(answered, facts.profiles[0].name)
+    if record is None:
+        return None
+    return {
+        "config": dict(record.config),
+        "loads": dict(record.loads),
+        "sla": sla_json(record.sla),
+    }
+
+
+def _default(records: Sequence[TrialRecord], objective: str) -> TrialRecord | None:
+    found = [r for r in records if r.origin == "default" and r.objective == objective]
+    return next((r for r in found if r.failure is None), None)
+
+
+def _best(
+    best: TrialRecord | None,
+    served: Sequence[TrialRecord],
+    quadrant: Quadrant,
+    selection: Selection,
+) -> dict[str, Any] | None:
+    if best is None:
+        return None
+    baseline = _default(served, best.objective)
+    reference = baseline or best
+    found = deciding_goal(best, reference, quadrant, selection.tie)
+    if found is None:
+        raise ValueError(f"The winner of {quadrant} has none of its goals.")
+    ratio = better_by(best, reference, quadrant, selection.tie) if baseline else None
+    return {
+        "config": dict(best.config),
+        "objective": best.objective,
+        "loads": dict(best.loads),
+        "sla": sla_json(best.quadrants[quadrant]),
+        "goal": {"metric": found[0].metric, "value": found[1]},
+        "trial": best.number,
+        "gain": None if ratio is None else {"ratio": ratio, "low": None, "high": None},
+        "baseline_keeps_sla": baseline is not None and baseline.serves(quadrant),
+        "confirmed": False,
+        "ours": _ours(best, served, quadrant, selection),
+    }
+
+
+def _ours(
+    best: TrialRecord,
+    served: Sequence[TrialRecord],
+    quadrant: Quadrant,
+    selection: Selection,
+) -> dict[str, Any] | None:
+    """The best config with our scheduler class, where it beats the winner."""
+    record = best_with_ours(served, quadrant, selection)
+    ratio = better_by(record, best, quadrant, selection.tie) if record else None
+    if record is None or ratio is None or ratio <= 1 + selection.tie:
+        return None
+    return {"config": dict(record.config), "trial": record.number, "extra_gain": ratio - 1}
+
+
+def _goals(facts: StudyFacts, profile: Profile) -> tuple[Goal, Goal]:
+    return profile.values(capacity=facts.capacity)
+
+
+def _front(facts: StudyFacts, answered: Sequence[TrialRecord]) -> list[dict[str, Any]]:
+    rows = []
+    for profile in facts.profiles:
+        goals = _goals(facts, profile)
+        mine = [r for r in answered if r.objective == profile.name]
+        for record in front(mine, goals):
+            found = values(record, goals) or ()
+            named = {goal.metric: value for goal, value in zip(goals, found, strict=True)}
+            rows.append(
+                {
+                    "trial": record.number,
+                    "objective": profile.name,
+                    "config": dict(record.config),
+                    "values": named,
+                }
+            )
+    return rows
+
+
+def _unused(facts: StudyFacts, answered: Sequence[TrialRecord], selection: Selection) -> list[str]:
+    """Knobs without effect on any objective; one that matters to any is used."""
+    per_objective = []
+    for profile in facts.profiles:
+        mine = [r for r in answered if r.objective == profile.name]
+        goals = (*_goals(facts, profile), *profile.quadrant.goals)
+        per_objective.append(unused_knobs(mine, selection.space, goals, selection.tie))
+    return [k for k in selection.space.searched if all(k in found for found in per_objective)]
+
+
+def _nearest(
+    served: Sequence[TrialRecord], facts: StudyFacts, quadrant: Quadrant
+) -> dict[str, Any] | None:
+    """The trial that comes nearest to the SLA, the bound it misses by most, and the price."""
+    measured = [r for r in served if r.failure is None and r.quadrants[quadrant]]
+    if not measured:
+        return None
+
+    def missed(record: TrialRecord) -> dict[str, float]:
+        judgements = record.quadrants[quadrant].items()
+        return {name: j.excess for name, j in judgements if j.verdict is not Verdict.MET}
+
+    broken = [r for r in measured if missed(r)]
+    if not broken:
+        return None
+    nearest = min(broken, key=lambda r: (max(missed(r).values()), r.number))
+    binding = max(missed(nearest), key=lambda name: missed(nearest)[name])
+    judgement = nearest.quadrants[quadrant][binding]
+    direction = 1 if "<=" in binding else -1
+    return {
+        "nearest": {
+            "config": dict(nearest.config),
+            "trial": nearest.number,
+            "loads": dict(nearest.loads),
+            "sla": sla_json(nearest.quadrants[quadrant]),
+        },
+        "binding": binding,
+        "price": {
+            "limit": judgement.limit,
+            "would_hold_at": judgement.limit * 2 ** (direction * judgement.excess),
+            "verdict": str(judgement.verdict),
+        },
+    }

@@ -1,0 +1,103 @@
+import random
+from statistics import quantiles
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from objectives.statistics import percentile, share_interval
+
+outcomes = st.lists(st.booleans(), min_size=1, max_size=60)
+
+
+def width(hits: list[bool]) -> float:
+    low, high = share_interval(hits)
+    return high - low
+
+
+@pytest.mark.parametrize(
+    ("ordered", "share", "value"),
+    [
+        ([7.0], 0.0, 7.0),
+        ([7.0], 0.99, 7.0),
+        ([1.0, 2.0], 0.5, 1.5),
+        ([1.0, 2.0, 3.0, 4.0], 0.0, 1.0),
+        ([1.0, 2.0, 3.0, 4.0], 0.25, 1.75),
+        ([1.0, 2.0, 3.0, 4.0], 1.0, 4.0),
+        ([10.0, 20.0, 30.0, 40.0, 50.0], 0.9, 46.0),
+        ([0.0, 0.0, 100.0], 0.75, 50.0),
+    ],
+)
+def test_a_percentile_is_numpys_default(ordered: list[float], share: float, value: float) -> None:
+    assert percentile(ordered, share) == pytest.approx(value, rel=1e-12)
+
+
+@given(
+    st.lists(st.floats(0, 1e6), min_size=2, max_size=50).map(sorted),
+    st.integers(1, 99),
+)
+def test_a_percentile_is_the_standard_librarys_inclusive_quantile(
+    ordered: list[float], percent: int
+) -> None:
+    expected = quantiles(ordered, n=100, method="inclusive")[percent - 1]
+    assert percentile(ordered, percent / 100) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_a_percentile_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="A percentile needs at least one observation"):
+        percentile([], 0.5)
+
+
+def test_a_share_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="A share needs at least one observation"):
+        share_interval([])
+
+
+@given(outcomes)
+def test_the_interval_is_the_same_every_time(hits: list[bool]) -> None:
+    assert share_interval(hits) == share_interval(hits)
+
+
+@given(outcomes)
+@example([True, True, False, True, True])
+@example([False] + [True] * 39)
+@example([False] * 5 + [True] * 590 + [False] * 5)
+def test_the_interval_contains_the_share(hits: list[bool]) -> None:
+    low, high = share_interval(hits)
+    share = sum(hits) / len(hits)
+    assert 0 <= low <= share + 1e-12
+    assert share - 1e-12 <= high <= 1
+
+
+@given(st.integers(1, 200))
+def test_unanimous_outcomes_leave_no_doubt(count: int) -> None:
+    assert share_interval([True] * count) == (1.0, 1.0)
+    assert share_interval([False] * count) == (0.0, 0.0)
+
+
+def test_more_requests_narrow_the_interval() -> None:
+    rng = random.Random(0)
+    hits = [rng.random() < 0.9 for _ in range(3000)]
+    widths = [width(hits[:count]) for count in (50, 200, 800, 3000)]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] < widths[0] / 4
+
+
+def test_misses_in_a_row_say_less_than_misses_far_apart() -> None:
+    in_a_row = [True] * 270 + [False] * 30 + [True] * 300
+    far_apart = ([True] * 19 + [False]) * 30
+    assert width(in_a_row) > 2 * width(far_apart)
+
+
+def test_where_in_the_run_the_misses_fall_matters_little() -> None:
+    middle = [True] * 285 + [False] * 30 + [True] * 285
+    end = [True] * 570 + [False] * 30
+    assert share_interval(end) == pytest.approx(share_interval(middle), abs=0.01)
+
+
+def test_more_confidence_widens_the_interval() -> None:
+    rng = random.Random(0)
+    hits = [rng.random() < 0.8 for _ in range(300)]
+    narrow = share_interval(hits, confidence=0.5)
+    wide = share_interval(hits, confidence=0.99)
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]

@@ -1,0 +1,216 @@
+"""One trial: launch a config, measure it under its loads, hold it against every promise."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from objectives import LoadName, Measurement
+from objectives.sla import request_goodput
+from results.record import Origin, TrialRecord, judge_all
+from runners import RETRIED, Engine, EngineError, Failure, FailureKind, Runner
+from search_spaces import Config
+from tuner.capacity import Capacity, find_capacity, offered_load
+from tuner.problem import Case, Problem
+from tuner.presets import quadrant_profiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One case as measured."""
+
+    offered: Measurement
+    capacity: Capacity | None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a launch came to: every case measured, or why not."""
+
+    measured: dict[str, Measured] = field(default_factory=dict)
+    """By objective."""
+    failure: Failure | None = None
+    engine_s: float = 0.0
+
+
+def try_out(problem: Problem, runner: Runner, config: Config) -> Outcome:
+    """Launch once and measure every case; a failure that may pass is tried once more."""
+    outcome = _launch(problem, runner, config)
+    if outcome.failure and outcome.failure.kind in RETRIED:
+        again = _launch(problem, runner, config)
+        again.engine_s += outcome.engine_s
+        return again
+    return outcome
+
+
+def _launch(problem: Problem, runner: Runner, config: Config) -> Outcome:
+    outcome = Outcome()
+    engine: Engine | None = None
+    try:
+        with runner.launch(config) as engine:
+            for case in problem.cases:
+                measured = _measure(engine, case, capacity=problem.capacity)
+                outcome.measured[case.profile.name] = measured
+    except EngineError as error:
+        outcome.failure = error.failure
+    outcome.engine_s = engine.age_s if engine else 0.0
+    return outcome
+
+
+def _measure(engine: Engine, case: Case, *, capacity: bool) -> Measured:
+    sla = case.profile.sla
+    offered = engine.measure(offered_load(case.workload, sla))
+    if not offered.completed:
+        raise EngineError(
+            FailureKind.NOTHING_COMPLETED,
+            "no request was answered within three times the SLA's latency",
+        )
+    found = find_capacity(engine, case.workload, sla) if capacity else None
+    saturated = found.saturated if found else offered
+    documents = case.documents
+    return Measured(
+        offered=replace(offered, documents=documents),
+        capacity=replace(found, saturated=replace(saturated, documents=documents))
+        if found
+        else None,
+    )
+
+
+def records(
+    problem: Problem,
+    outcome: Outcome,
+    config: Config,
+    *,
+    number: int,
+    origin: Origin,
+    launch_id: int,
+) -> list[TrialRecord]:
+    """One record per case of a launch; cases measured before a failure stay measured."""
+    kept = []
+    for case in problem.cases:
+        name = case.profile.name
+        measured = outcome.measured.get(name)
+        record = TrialRecord(
+            number=number,
+            objective=name,
+            config=dict(config),
+            origin=origin,
+            engine_s=outcome.engine_s,
+            launch_id=launch_id,
+        )
+        if measured is not None:
+            kept.append(_measured(problem, case, measured, record))
+        elif outcome.failure is not None:
+            failure = {"kind": str(outcome.failure.kind), "detail": outcome.failure.detail}
+            kept.append(replace(record, failure=failure))
+    return kept
+
+
+def ruled_out(problem: Problem, config: Config, *, number: int) -> list[TrialRecord]:
+    """Records of a config that breaks a rule: nothing was launched for it."""
+    rule = problem.space.broken_rules(config)[0]
+    failure = {"kind": "rule", "detail": f"`{rule.reads}` must hold: {rule.reason}"}
+    return [
+        TrialRecord(
+            number=number,
+            objective=case.profile.name,
+            config=dict(config),
+            origin="sampler",
+            failure=failure,
+        )
+        for case in problem.cases
+    ]
+
+
+def _measured(
+    problem: Problem, case: Case, measured: Measured, record: TrialRecord
+) -> TrialRecord:
+    own = case.profile
+    # A deadline is a promise about the whole batch, judged where the engine is saturated.
+    judged = measured.offered
+    loads: dict[LoadName, Mapping[str, Any]] = {"offered": _offered(case, measured.offered)}
+    if measured.capacity is not None:
+        loads["capacity"] = _capacity(problem, case, record.config, measured.capacity)
+    quadrants = {
+        quadrant: judge_all(own.sla if quadrant is own.quadrant else profile.sla, judged)
+        for quadrant, profile in quadrant_profiles().items()
+    }
+    return replace(record, loads=loads, sla=judge_all(own.sla, judged), quadrants=dict(quadrants))
+
+
+def _offered(case: Case, measurement: Measurement) -> dict[str, Any]:
+    workload = case.workload
+    rate = workload.request_rate
+    level = (
+        {"concurrency": workload.concurrency}
+        if workload.concurrency
+        else {"request_rate": None if math.isinf(rate) else rate}
+    )
+    goodput = request_goodput(case.profile.sla, measurement)
+    return {**level, **measurement.metrics, "request_goodput": goodput}
+
+
+def _capacity(problem: Problem, case: Case, config: Config, found: Capacity) -> dict[str, Any]:
+    gpus = problem.deployment.gpus
+    saturated = found.saturated.metrics
+    return {
+        "capacity": found.capacity,
+        "capacity_per_gpu": found.capacity / gpus,
+        **_sizing(problem, case, config, found.capacity),
+        # What the engine does when everything arrives at once.
+        **{
+            name: saturated[name]
+            for name in (
+                "output_throughput",
+                "output_throughput_per_gpu",
+                "request_throughput",
+                "total_token_throughput",
+                "mean_running",
+                "makespan_s",
+            )
+            if name in saturated
+        },
+        "probes": [_probe(probe.level, probe.holds, probe.measurement) for probe in found.probes],
+    }
+
+
+def _sizing(
+    problem: Problem, case: Case, config: Config, capacity: float
+) -> dict[str, float | None]:
+    """How many GPUs the offered load needs, what is left over, and what a token costs."""
+    gpus = problem.deployment.gpus
+    tensor_parallel = int(config["tensor_parallel_size"])
+    replicas = gpus // tensor_parallel
+    rate = case.workload.request_rate
+    if case.workload.concurrency is not None or math.isinf(rate) or not capacity:
+        needed, headroom = None, None
+    else:
+        needed = tensor_parallel * math.ceil(rate / (capacity / replicas) - 1e-9)
+        headroom = 1 - rate / capacity
+    cost = None
+    if problem.hourly_cost_usd is not None and capacity:
+        tokens_per_hour = 3600 * capacity * case.workload.mean_output_tokens
+        cost = problem.hourly_cost_usd * gpus / tokens_per_hour * 1e6
+    return {
+        "gpus_needed": needed,
+        "headroom": headroom,
+        "cost_per_million_output_tokens_usd": cost,
+    }
+
+
+def _probe(level: float, kept: bool, measurement: Measurement) -> dict[str, Any]:
+    metrics = measurement.metrics
+    names = (
+        "completed",
+        "request_throughput",
+        "output_throughput",
+        "p95_ttft_ms",
+        "p95_tpot_ms",
+        "p95_e2el_ms",
+        "mean_running",
+    )
+    return {
+        "level": level if math.isfinite(level) else None,
+        "holds": kept,
+        **{name: metrics.get(name) for name in names},
+    }
