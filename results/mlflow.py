@@ -1,20 +1,15 @@
 """A study written to MLflow: a run for the study and, under it, one for every answered trial.
 
-A mirror that the tuner never reads. Trap: MLflow's messages quote the password of its address, so
-none of its errors leaves this file; ``MlflowError`` does.
+A mirror that the tuner never reads.
 """
 
-import logging
-import os
-import re
-import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from results.mlflow_connection import MlflowError, connect, public, secrets_kept, sqlite_path
 from results.mlflow_runs import (
     NO_STANDING,
     RunKey,
@@ -32,7 +27,6 @@ from results.record import TrialRecord
 from search_spaces import Value
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 __all__ = ["MlflowError", "MlflowStudy", "StudyFacts", "public"]
@@ -40,20 +34,6 @@ __all__ = ["MlflowError", "MlflowStudy", "StudyFacts", "public"]
 LOCAL_PAGES = "http://127.0.0.1:5000"
 """Where ``mlflow ui`` listens unless told otherwise: a database has no pages of its own."""
 _ENDED = ("FINISHED", "FAILED")
-_ENVIRONMENT = {
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # Read once, when mlflow is imported; holds for alembic's migrations too.
-    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
-    # MLflow's own 120 s and 7 retries cost a quarter of an hour per call to a silent server.
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-}
-
-
-class MlflowError(Exception):
-    """MLflow could not be reached or written; says why on one line, without secrets."""
 
 
 class MlflowStudy:
@@ -72,8 +52,8 @@ class MlflowStudy:
     ) -> None:
         self._uri = tracking_uri
         self._facts = facts
-        with _secrets_kept(tracking_uri):
-            self._client = _connect(tracking_uri)
+        with secrets_kept(tracking_uri):
+            self._client = connect(tracking_uri)
             self._experiment = self._open_experiment(artifacts or _beside(tracking_uri))
             self._parent = self._open_parent()
             self._children = f"tags.`mlflow.parentRunId` = '{self._parent}'"
@@ -96,7 +76,7 @@ class MlflowStudy:
         run = self._runs.get(key)
         if not record.answered or (run is not None and run.info.status in _ENDED):
             return False
-        with _secrets_kept(self._uri):
+        with secrets_kept(self._uri):
             if run is None:
                 tags = {**trial_tags(record, self._facts), "mlflow.parentRunId": self._parent}
                 name = run_name(record, self._facts.objective)
@@ -110,7 +90,7 @@ class MlflowStudy:
         """Write what is missing, mark the front and the winners, end the study's run."""
         for record in records:
             self.write(record)
-        with _secrets_kept(self._uri):
+        with secrets_kept(self._uri):
             self._set_page(records)
             self._mark(summary)
             self._log(self._client.get_run(self._parent), summary_metrics(summary), {})
@@ -123,8 +103,9 @@ class MlflowStudy:
 
         facts = self._facts
         name = f"{facts.objective}, {facts.model}, {facts.gpus} x {facts.gpu}"
+        location = None if artifacts is None else artifacts.resolve().as_uri()
         try:
-            return self._client.create_experiment(name, artifacts.as_uri() if artifacts else None)
+            return self._client.create_experiment(name, location)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -136,10 +117,10 @@ class MlflowStudy:
         facts = self._facts
         # Compared here and not in the filter: a study's name may hold quotes.
         studies = self._search("tags.`tuner.kind` = 'study'")
-        run = next(
-            (r for r in studies if r.data.tags.get("tuner.study_id") == facts.study_id), None
-        )
-        if run is None:
+        same = [r for r in studies if r.data.tags.get("tuner.study_id") == facts.study_id]
+        if same:
+            run = same[0]
+        else:
             tags = study_tags(facts)
             run = self._client.create_run(self._experiment, tags=tags, run_name=facts.study)
         self._log(run, {}, study_params(facts))
@@ -171,15 +152,11 @@ class MlflowStudy:
         from mlflow.entities import Metric, Param
 
         now_ms = time.time_ns() // 1_000_000
-        said = run.data.metrics
+        said = run.data
         self._client.log_batch(
             run.info.run_id,
-            [Metric(name, v, now_ms, 0) for name, v in metrics.items() if said.get(name) != v],
-            [
-                Param(name, public(str(v)))
-                for name, v in params.items()
-                if name not in run.data.params
-            ],
+            [Metric(k, v, now_ms, 0) for k, v in metrics.items() if said.metrics.get(k) != v],
+            [Param(k, public(str(v))) for k, v in params.items() if k not in said.params],
         )
 
     def _mark(self, summary: Mapping[str, Any]) -> None:
@@ -198,59 +175,6 @@ class MlflowStudy:
         self._client.set_experiment_tag(self._experiment, tag, page)
 
 
-def _connect(tracking_uri: str) -> "MlflowClient":
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    # It announces every retry on stderr.
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-    from mlflow import MlflowClient
-
-    if (path := _sqlite_path(tracking_uri)) is not None:
-        # MLflow itself would try a file it cannot open ten times, for 100 s.
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path)) as database:
-            database.execute("PRAGMA schema_version")
-    return MlflowClient(tracking_uri)
-
-
-def _sqlite_path(tracking_uri: str) -> Path | None:
-    prefix = "sqlite:///"
-    if not tracking_uri.startswith(prefix):
-        return None
-    return Path(tracking_uri.removeprefix(prefix).partition("?")[0]).resolve()
-
-
 def _beside(tracking_uri: str) -> Path | None:
-    path = _sqlite_path(tracking_uri)
+    path = sqlite_path(tracking_uri)
     return None if path is None else path.parent / "mlartifacts"
-
-
-def public(text: str) -> str:
-    """An address, or a message that quotes addresses, without users, passwords and queries."""
-    # Passwords with an unquoted ``/`` or ``@`` exist: better too much taken than too little.
-    text = re.sub(r"://(?:[^:/\s]*:\S*|[^/\s]*)@", "://", text)
-    return re.sub(r"\?[^\s'\"]*=[^\s'\"]*", "", text)
-
-
-@contextmanager
-def _secrets_kept(tracking_uri: str) -> Iterator[None]:
-    try:
-        yield
-    except _errors() as error:
-        text = str(error) or type(error).__name__
-        brief = re.search(r"\[Errno -?\d+\] [^'\")]*|[Rr]ead timed out|timed out", text)
-        reason = public(brief[0] if brief else text.splitlines()[0])[:300]
-        # The cause would print its own message, password and all.
-        raise MlflowError(f"MLflow at {public(tracking_uri)} failed: {reason}") from None
-
-
-def _errors() -> tuple[type[Exception], ...]:
-    """What MLflow's client raises; the errors of ``requests`` are ``OSError``s.
-
-    ``ImportError``: an object store's or a database's driver that is not installed.
-    """
-    from alembic.util.exc import CommandError
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    return MlflowException, OSError, sqlite3.Error, SQLAlchemyError, CommandError, ImportError

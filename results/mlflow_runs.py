@@ -36,9 +36,10 @@ _SHORT = {
 _DETAIL_CHARACTERS = 5000
 _AXES = (
     ("capacity/capacity_per_gpu", "latency/p95_ttft_ms"),
-    ("throughput/output_throughput_per_gpu", "latency/p95_e2el_ms"),
+    ("capacity/output_throughput_per_gpu", "latency/p95_e2el_ms"),
+    ("throughput/output_throughput_per_gpu", "latency/p95_ttft_ms"),
 )
-"""What the scatter plots show: the values the quadrants' optimisers are told."""
+"""What the scatter plots show: the values optimisers are told, the last without capacity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +204,7 @@ def comparison_page(key: str, search_filter: str, records: Sequence[TrialRecord]
             "PARALLEL",
             "settings to outcome",
             selectedParams=words,
-            selectedMetrics=[*metrics, *(axis for pair in axes for axis in pair)],
+            selectedMetrics=[*metrics, *dict.fromkeys(axis for pair in axes for axis in pair)],
             showAllRuns=True,
         ),
         *(_scatter(section, *pair) for pair in axes),

@@ -259,6 +259,18 @@ def _rules(deployment: Deployment) -> tuple[Rule, ...]:
     )
 
 
+def default_config(space: SearchSpace) -> Config:
+    """What ``vllm serve`` runs when told nothing but the fixed settings.
+
+    Its default of ``max_num_seqs`` is lowered to the token budget, as vLLM does.
+    """
+    config = space.default()
+    tokens = config["max_num_batched_tokens"]
+    if int(config["max_num_seqs"]) <= int(tokens):
+        return config
+    return space.within({"max_num_seqs": tokens})
+
+
 def preset_settings(deployment: Deployment) -> tuple[dict[str, int], ...]:
     """Two settings worth trying before any search: one for latency, one for throughput."""
     sizes = fitting_sizes(deployment)

@@ -32,6 +32,15 @@ class Outcome:
     failure: Failure | None = None
     engine_s: float = 0.0
 
+    def requests(self) -> dict[str, dict[LoadName, Measurement]]:
+        """The runs whose requests are kept: the offered load, and the last that held."""
+        kept: dict[str, dict[LoadName, Measurement]] = {}
+        for objective, measured in self.measured.items():
+            kept[objective] = {"offered": measured.offered}
+            if measured.capacity and measured.capacity.at_capacity:
+                kept[objective]["capacity"] = measured.capacity.at_capacity.measurement
+        return kept
+
 
 def try_out(problem: Problem, runner: Runner, config: Config) -> Outcome:
     """Launch once and measure every case; a failure that may pass is tried once more."""

@@ -1,3 +1,5 @@
 """The simulated engine: vLLM's scheduler over a step-time model."""
 
-# pending
+from runners.simulated.runner import SimulatedRunner
+
+__all__ = ["SimulatedRunner"]

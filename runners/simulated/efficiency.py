@@ -82,8 +82,8 @@ FP8_FLOPS = 0.77
 FP8_KV_BANDWIDTH = 0.78
 """Attention over an fp8 KV cache on top of ``kv_bandwidth``, H100."""
 WEIGHT_ONLY = 0.85
-"""GEMMs that unpack their weights first, in bandwidth and compute. No kernel of this kind is in
-the wheel: the middle of the 0.7 to 1.0 that Marlin (arXiv 2408.11743) reaches on A100 and A10."""
+"""GEMMs that unpack int4, int8 or, without fp8 compute, fp8 weights first; in bandwidth and in
+compute. An assumption: the wheel has no kernels of this kind for vLLM."""
 
 
 def efficiency(gpu_name: str) -> Efficiency:

@@ -17,7 +17,7 @@ from runners.simulated.simulation import simulate
 from runners.simulated.step_time import StepTime
 from runners.simulated.step_times import step_time
 from search_spaces import Config, Deployment
-from search_spaces.vllm import kv_dtype
+from search_spaces.vllm import fitting_sizes, kv_dtype
 
 VLLM_VERSION = "0.32"
 
@@ -62,7 +62,7 @@ class SimulatedRunner:
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
-        probe = step_time(deployment, tensor_parallel_size=deployment.gpus)
+        probe = step_time(deployment, tensor_parallel_size=fitting_sizes(deployment)[0])
         self.description = Description(
             engine="simulated",
             version=f"vLLM {VLLM_VERSION} scheduler; {probe.source}",

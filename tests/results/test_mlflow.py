@@ -183,6 +183,17 @@ def test_a_new_database_is_made_without_a_word_on_the_terminal(
     assert (printed, [path.name for path in folder.iterdir()]) == ("", ["mlflow.db"])
 
 
+def test_a_database_cut_short_in_the_making_is_not_left_under_its_name(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": ROOT}
+    process = subprocess.Popen([sys.executable, "-c", NEW_STUDY], cwd=tmp_path, env=environment)
+    while process.poll() is None and not any(tmp_path.iterdir()):
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    (unfinished,) = (path.name for path in tmp_path.iterdir() if "journal" not in path.name)
+    assert unfinished.startswith(".mlflow.db.")
+
+
 def test_a_study_is_a_run_with_what_was_asked_for(uri: str) -> None:
     MlflowStudy(uri, FACTS)
     (run,) = runs(uri).values()
@@ -439,10 +450,15 @@ def test_the_link_opens_the_comparison_of_the_studys_trials(uri: str) -> None:
     assert list(charts) == [
         "settings to outcome",
         "capacity/capacity_per_gpu against latency/p95_ttft_ms",
-        "throughput/output_throughput_per_gpu against latency/p95_e2el_ms",
+        "throughput/output_throughput_per_gpu against latency/p95_ttft_ms",
     ]
     assert charts["settings to outcome"]["selectedParams"] == ["kv_cache_dtype"]
-    assert charts["settings to outcome"]["selectedMetrics"][0] == "config/max_num_seqs"
+    assert charts["settings to outcome"]["selectedMetrics"] == [
+        "config/max_num_seqs",
+        "capacity/capacity_per_gpu",
+        "latency/p95_ttft_ms",
+        "throughput/output_throughput_per_gpu",
+    ]
     assert len(json.dumps(page)) < 8000
 
 

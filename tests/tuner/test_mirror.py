@@ -42,7 +42,7 @@ facts = StudyFacts(
     simulated=True, model="qwen3-8b", gpu="h100_sxm", gpus=4, seed=0, parameters={},
 )
 mirror = Mirror(lambda: MlflowStudy(sys.argv[1], facts))
-print(mirror.finish({}, [], [], wait_s=10), mirror.trouble)
+print(mirror.finish({}, [], [], wait_s=5), mirror.trouble)
 """
 
 
@@ -149,7 +149,7 @@ def test_the_process_ends_although_the_server_is_silent(silent_port: int, tmp_pa
         timeout=120,
         check=True,
     )
-    said = "None MLflow has not taken all of the study within 10 s\n"
+    said = "None MLflow has not taken all of the study within 5 s\n"
     assert (done.stdout, done.stderr) == (said, "")
 
 

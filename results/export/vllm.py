@@ -1,0 +1,49 @@
+"""A winner as a config file for ``vllm serve --config``.
+
+A boolean that is true by default must be written ``no-<flag>: true``: vLLM 0.32 silently drops
+``<flag>: false`` and starts with it on.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from search_spaces import Config, SearchSpace, Value
+
+MEMORY_GUARD = 0.02
+"""Taken off ``gpu_memory_utilization``: what fits while tuning may not after a driver update."""
+SPECULATION: Mapping[str, Mapping[str, Value]] = {
+    "ngram": {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 4}
+}
+UNSET = ("none", "auto")
+
+
+def config_file(
+    config: Config, space: SearchSpace, *, model: str, max_model_len: int, header: list[str]
+) -> str:
+    """The file's text: a header of comments, then one setting a line.
+
+    Our own knobs have no place in it: the stock engine knows none of them.
+    """
+    ours = {knob.name for knob in space.knobs if knob.owner == "ours"}
+    settings: dict[str, Any] = {"model": model, "max-model-len": max_model_len}
+    for name, value in config.items():
+        if name not in ours:
+            settings |= _setting(name, value)
+    settings["stream-interval"] = 1
+    comments = "".join(f"# {line}\n" for line in header)
+    return comments + yaml.safe_dump(settings, sort_keys=False, default_flow_style=False)
+
+
+def _setting(name: str, value: Value) -> dict[str, Any]:
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return {flag: True} if value else {f"no-{flag}": True}
+    if value in UNSET:
+        return {}
+    if name == "speculative_config":
+        return {flag: dict(SPECULATION[str(value)])}
+    if name == "gpu_memory_utilization":
+        return {flag: round(float(value) - MEMORY_GUARD, 4)}
+    return {flag: value}

@@ -1,0 +1,84 @@
+"""One winner at length: its config, its margins, what it gains, how many GPUs it needs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from objectives import Quadrant
+from results.text.figures import goal, number, percent, quantity
+from results.text.gain import gain_sentence
+from results.text.layout import entry, joined, paragraph
+from results.text.margins import margins
+from results.text.settings import config_text, departures, settings
+from results.text.standing import ALL, why_none, winner
+
+COST = "cost_per_million_output_tokens_usd"
+
+
+def block(summary: Mapping[str, Any], quadrant: Quadrant, width: int, *, alone: bool) -> list[str]:
+    """Lines on one quadrant; ``alone`` also says what the table would."""
+    best = winner(summary, quadrant)
+    head = f"{quadrant.numeral} {quadrant}"
+    if best is None:
+        return paragraph(f"{head}: {why_none(summary, quadrant)}.", width)
+    on_traffic = f" ({quadrant.representative} traffic)" if summary["objective"] == ALL else ""
+    kept = margins(best["sla"]) or ["none"]
+    entries = (
+        *((("goal", _goal(best)), ("measured", _measured(best))) if alone else ()),
+        ("config", config_text(summary, best["config"])),
+        *(("" if index else "SLA", line) for index, line in enumerate(kept)),
+        ("gain", gain_sentence(best)),
+        ("sizing", _sizing(best, summary["hardware"]["gpus"])),
+        ("ours", _ours(best)),
+    )
+    return [
+        f"{head}, trial {best['trial']}{on_traffic}",
+        *(line for name, text in entries if text for line in entry(name, text, width)),
+    ]
+
+
+def _goal(best: Mapping[str, Any]) -> str:
+    return goal(best["goal"]["metric"], best["goal"]["value"])
+
+
+def _measured(best: Mapping[str, Any]) -> str:
+    offered, capacity = best["loads"].get("offered", {}), best["loads"].get("capacity", {})
+    saturated = quantity("output_throughput_per_gpu", capacity.get("output_throughput_per_gpu"))
+    figures = (
+        f"p95 TTFT {quantity('p95_ttft_ms', offered.get('p95_ttft_ms'))}",
+        f"p95 TPOT {quantity('p95_tpot_ms', offered.get('p95_tpot_ms'))}",
+        f"capacity {quantity('capacity', capacity.get('capacity'))}",
+        f"saturated {saturated}",
+    )
+    return ", ".join(figures)
+
+
+def _sizing(best: Mapping[str, Any], gpus: int) -> str:
+    offered, capacity = best["loads"].get("offered", {}), best["loads"].get("capacity", {})
+    needed, headroom = capacity.get("gpus_needed"), capacity.get("headroom")
+    running, cost_usd = offered.get("mean_running"), capacity.get(COST)
+    figures = []
+    if needed is not None:
+        of_gpus = joined(number(needed), "of", str(gpus), "GPUs")
+        figures.append(f"{of_gpus} needed for the offered load")
+    if headroom is not None:
+        figures.append(f"headroom {_signed(headroom)}")
+    if running is not None:
+        figures.append(f"mean running batch {number(running)}")
+    if cost_usd is not None:
+        figures.append(f"{joined(number(cost_usd), 'USD')} per million output tokens")
+    return ", ".join(figures)
+
+
+def _signed(headroom: float) -> str:
+    return percent(headroom) if headroom >= 0 else f"-{percent(-headroom)}"
+
+
+def _ours(best: Mapping[str, Any]) -> str:
+    ours = best.get("ours")
+    if ours is None:
+        return ""
+    turned = settings(departures(ours["config"], best["config"]))
+    return (
+        f"with our scheduler class: {number(1 + ours['extra_gain'])}x better "
+        f"(trial {ours['trial']}: {turned}): --allow-scheduler-class"
+    )

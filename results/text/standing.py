@@ -1,0 +1,60 @@
+"""What a summary leaves to be concluded: the study's own quadrants, and why one has no winner."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from objectives import Quadrant
+
+OWN = {
+    "rag": Quadrant.LIVE_AT_SCALE,
+    "agent": Quadrant.LIVE_AT_SCALE,
+    "api": Quadrant.LIVE_AT_SCALE,
+    "chat": Quadrant.INTERACTIVE,
+    "code": Quadrant.INTERACTIVE,
+    "reasoning": Quadrant.ECONOMY,
+    "summarize": Quadrant.BULK,
+    "offline": Quadrant.BULK,
+}
+ALL = "all"
+NEEDS_CAPACITY = frozenset({Quadrant.LIVE_AT_SCALE, Quadrant.BULK})
+
+
+def own_quadrants(summary: Mapping[str, Any]) -> list[Quadrant]:
+    """Those the study was asked for; none where a study file does not say."""
+    if summary["objective"] == ALL:
+        return list(Quadrant)
+    named = summary.get("quadrant") or OWN.get(summary["objective"])
+    return [] if named is None else [Quadrant(named)]
+
+
+def winner(summary: Mapping[str, Any], quadrant: Quadrant) -> Mapping[str, Any] | None:
+    found: Mapping[str, Any] | None = summary["best"].get(quadrant)
+    return found
+
+
+def won(summary: Mapping[str, Any]) -> dict[Quadrant, Mapping[str, Any]]:
+    """The winners there are."""
+    found = {quadrant: winner(summary, quadrant) for quadrant in Quadrant}
+    return {quadrant: entry for quadrant, entry in found.items() if entry is not None}
+
+
+def why_none(summary: Mapping[str, Any], quadrant: Quadrant) -> str:
+    """Why a quadrant has no winner."""
+    trials = summary["trials"]
+    if not trials["done"]:
+        return "no config was tried"
+    if trials["failed"] == trials["done"]:
+        return "no config could be served"
+    measured = list(_measured(summary))
+    if quadrant in NEEDS_CAPACITY and measured and not any("capacity" in m for m in measured):
+        return "capacity was not measured (--load offered)"
+    return "no config of the stock engine met its SLA"
+
+
+def _measured(summary: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The loads of every config the summary shows."""
+    infeasible = summary.get("infeasible") or {}
+    shown = (summary.get("baseline"), infeasible.get("nearest"), *won(summary).values())
+    for entry in shown:
+        if entry is not None:
+            yield entry["loads"]

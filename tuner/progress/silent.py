@@ -1,0 +1,39 @@
+"""No progress at all, for ``--quiet`` and ``--json``."""
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from objectives import Quadrant
+from results.record import TrialRecord
+from search_spaces import Config
+from tuner.progress.state import State
+
+
+class Silent:
+    """Shows nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def trying(self, number: int, config: Config, origin: str) -> None:
+        pass
+
+    def tried(
+        self,
+        records: Sequence[TrialRecord],
+        best: Mapping[Quadrant, TrialRecord | None],
+        state: State,
+    ) -> None:
+        pass
+
+    def note(self, sentence: str) -> None:
+        pass

@@ -1,0 +1,66 @@
+"""How far a study is, and what anything that shows it can be told."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from objectives import Quadrant
+from results.record import TrialRecord
+from search_spaces import Config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """How far a study is."""
+
+    done: int
+    """Trials with an answer, those of an earlier run included."""
+    planned: int | None
+    engine_s: float
+    """Engine time used, that of an earlier run included; simulated seconds when simulated."""
+    budget_s: float | None
+    """Engine time to be used, instead of or besides ``planned`` trials."""
+    elapsed_s: float
+    """Since this run began."""
+
+    def eta_s(self, tried: int) -> float | None:
+        """Time left at the pace of the ``tried`` trials of this run; ``None`` before the first."""
+        if not tried or not self.done:
+            return None
+        left: list[float] = []
+        if self.planned is not None:
+            left.append(self.planned - self.done)
+        if self.budget_s is not None and self.engine_s > 0:
+            left.append((self.budget_s - self.engine_s) * self.done / self.engine_s)
+        return max(0.0, min(left)) * self.elapsed_s / tried if left else None
+
+
+class Progress(Protocol):
+    """What is shown while a study runs; on leaving, the terminal is as it was."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def trying(self, number: int, config: Config, origin: str) -> None:
+        """A config is being launched."""
+        ...
+
+    def tried(
+        self,
+        records: Sequence[TrialRecord],
+        best: Mapping[Quadrant, TrialRecord | None],
+        state: State,
+    ) -> None:
+        """A launch has its answer: one record per objective."""
+        ...
+
+    def note(self, sentence: str) -> None:
+        """Something worth knowing that belongs to no trial."""
+        ...

@@ -1,0 +1,110 @@
+"""What is tried next: the default, presets, then TPE, with the best configs made simpler between.
+
+Every choice follows from the seed and the trials in storage alone, so a resumed study goes on as
+an uninterrupted one would.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Iterator, Sequence
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import TrialState
+
+from objectives import Quadrant
+from results.quadrants import Selection, winner
+from results.record import Origin, TrialRecord
+from search_spaces import Config
+from tuner.problem import Case, Problem
+from tuner.storage import ORIGIN
+
+STARTUP_TRIALS = 10
+SIMPLER_EVERY = 3
+"""After the start, every third trial takes a knob of a winner back to its default: only a pair of
+trials that differ in one knob shows what that knob does."""
+
+
+def ask(
+    study: optuna.Study, problem: Problem, records: Sequence[TrialRecord], selection: Selection
+) -> tuple[optuna.Trial, Config, Origin]:
+    """The next trial of a study, its full config and where it came from."""
+    case = problem.case(study.study_name.rpartition("/")[2])
+    number = len(study.get_trials(deepcopy=False))
+    if not _waiting(study):
+        _enqueue(study, problem, case, number, records, selection)
+    study.sampler = _tpe(_seed(problem.seed, case.profile.name, number))
+    trial = study.ask()
+    config = problem.space.suggest(trial)
+    origin: Origin = trial.user_attrs.get(ORIGIN, "sampler")
+    return trial, config, origin
+
+
+def _waiting(study: optuna.Study) -> bool:
+    return bool(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+
+def turn(studies: Sequence[optuna.Study]) -> optuna.Study:
+    """Whose turn it is to ask: the study with a config enqueued, else each after the other."""
+    for study in studies:
+        if _waiting(study):
+            return study
+    return studies[len(studies[0].get_trials(deepcopy=False)) % len(studies)]
+
+
+def _enqueue(
+    study: optuna.Study,
+    problem: Problem,
+    case: Case,
+    number: int,
+    records: Sequence[TrialRecord],
+    selection: Selection,
+) -> None:
+    """Decide the next config ourselves where TPE should not."""
+    tried = [r.config for r in records]
+    for origin, config in problem.first:
+        if config not in tried:
+            enqueue(study, problem, config, origin)
+            return
+    if number >= STARTUP_TRIALS and number % SIMPLER_EVERY == 0:
+        for config in _simpler(case, problem, records, selection):
+            if config not in tried and not problem.space.broken_rules(config):
+                enqueue(study, problem, config, "sampler")
+                return
+
+
+def enqueue(study: optuna.Study, problem: Problem, config: Config, origin: Origin) -> None:
+    """Have the study ask for this config next, as a full one."""
+    study.enqueue_trial(problem.space.settings(config), user_attrs={ORIGIN: origin})
+
+
+def _simpler(
+    case: Case, problem: Problem, records: Sequence[TrialRecord], selection: Selection
+) -> Iterator[Config]:
+    """Winners with one searched knob at its default, the study's own quadrant first."""
+    space = problem.space
+    own = [r for r in records if r.objective == case.profile.name]
+    default = space.default()
+    for quadrant in sorted(Quadrant, key=lambda q: q is not case.profile.quadrant):
+        best = winner(own, quadrant, selection)
+        for name in space.searched if best else ():
+            if best and best.config[name] != default[name]:
+                settings = {**space.settings(best.config), name: default[name]}
+                yield space.complete(settings)
+
+
+def _tpe(seed: int) -> optuna.samplers.BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            multivariate=True,
+            n_startup_trials=STARTUP_TRIALS,
+            seed=seed,
+            warn_independent_sampling=False,
+        )
+
+
+def _seed(seed: int, objective: str, number: int) -> int:
+    """Another stream for every trial: one seed for all would replay the same configs."""
+    digest = hashlib.sha256(f"{seed}/{objective}/{number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")

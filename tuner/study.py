@@ -1,0 +1,163 @@
+"""The loop: ask for a config, try it, judge it, keep it, tell the sampler."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import optuna
+from optuna.trial import TrialState
+
+from objectives import Quadrant
+from results.quadrants import Selection, winner
+from results.record import TrialRecord
+from runners import FailureKind, Runner
+from tuner import storage, tell
+from tuner.errors import BadInput, EngineTrouble
+from tuner.folder import Folder
+from tuner.problem import Problem
+from tuner.progress import Progress, State
+from tuner.sampler import ask, enqueue, turn
+from tuner.trial import Outcome, records, ruled_out, try_out
+
+HOST_FAILURES = 3
+RULED_OUT_IN_A_ROW = 50
+
+
+@dataclass(slots=True)
+class Loop:
+    """A study being run; everything it knows is in storage or derived from it."""
+
+    problem: Problem
+    runner: Runner
+    studies: Sequence[optuna.Study]
+    selection: Selection
+    folder: Folder
+    progress: Progress
+    mirror: Callable[[TrialRecord], None]
+    trials: int | None
+    budget_s: float | None
+    records: list[TrialRecord] = field(default_factory=list)
+    started_s: float = field(default_factory=time.monotonic)
+    host_failures: int = 0
+    ruled_out: int = 0
+
+    def run(self) -> None:
+        """Until the trials or the budget are used up.
+
+        Raises:
+            EngineTrouble: three failures of the host in a row.
+            BadInput: a rule keeps ruling out everything proposed.
+        """
+        self.recover()
+        while self._wanted():
+            self._one()
+
+    def recover(self) -> None:
+        """Bring a study that was cut off back in order: nothing measured is lost or repeated."""
+        self.records = storage.records(self.studies)
+        for asked in self.studies:
+            for trial in asked.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                kept = storage.attached(trial)
+                if kept:
+                    self._tell(asked, trial.number, kept)
+                    continue
+                tell.fail(self.studies, asked, trial.number)
+                if trial.params.keys() == self.problem.space.searched.keys():
+                    config = self.problem.space.complete(trial.params)
+                    origin = trial.user_attrs.get(storage.ORIGIN, "sampler")
+                    enqueue(asked, self.problem, config, origin)
+        self.records = storage.records(self.studies)
+        self.folder.rewrite([r for r in self.records if r.answered])
+
+    def _one(self) -> None:
+        asked = turn(self.studies)
+        trial, config, origin = ask(asked, self.problem, self.records, self.selection)
+        if self.problem.space.broken_rules(config):
+            self._rule_out(asked, trial, ruled_out(self.problem, config, number=trial.number))
+            return
+        self.ruled_out = 0
+        self.progress.trying(trial.number, config, origin)
+        outcome = try_out(self.problem, self.runner, config)
+        if outcome.failure and outcome.failure.kind is FailureKind.HOST:
+            tell.fail(self.studies, asked, trial.number)
+            enqueue(asked, self.problem, config, origin)
+            self._host_failed(outcome.failure.detail)
+            return
+        self.host_failures = 0
+        kept = records(
+            self.problem,
+            outcome,
+            config,
+            number=trial.number,
+            origin=origin,
+            launch_id=self._launches(),
+        )
+        self._keep(asked, trial, kept, outcome)
+
+    def _keep(
+        self,
+        asked: optuna.Study,
+        trial: optuna.Trial,
+        kept: list[TrialRecord],
+        outcome: Outcome,
+    ) -> None:
+        self.folder.write_requests(trial.number, outcome.requests())
+        storage.attach(trial, kept)
+        self._tell(asked, trial.number, kept)
+        self.folder.append(kept)
+        for record in kept:
+            self.mirror(record)
+        self.progress.tried(kept, self.best(), self.state())
+
+    def _tell(self, asked: optuna.Study, number: int, kept: list[TrialRecord]) -> None:
+        tell.tell(self.studies, asked, number, kept, self.records, self.problem)
+        self.records += kept
+
+    def _rule_out(
+        self, asked: optuna.Study, trial: optuna.Trial, kept: list[TrialRecord]
+    ) -> None:
+        storage.attach(trial, kept)
+        self._tell(asked, trial.number, kept)
+        self.ruled_out += 1
+        if self.ruled_out >= RULED_OUT_IN_A_ROW:
+            detail = (kept[0].failure or {})["detail"]
+            raise BadInput(
+                f"{RULED_OUT_IN_A_ROW} proposals in a row broke the rule {detail}; "
+                "widen a --range or change a --set that leaves nothing else."
+            )
+
+    def _host_failed(self, detail: str) -> None:
+        self.host_failures += 1
+        if self.host_failures >= HOST_FAILURES:
+            raise EngineTrouble(f"The host failed {HOST_FAILURES} times in a row: {detail}")
+
+    def _wanted(self) -> bool:
+        state = self.state()
+        if self.trials is not None:
+            return state.done < self.trials
+        return not state.done or state.engine_s < (self.budget_s or 0.0)
+
+    def _launches(self) -> int:
+        return 1 + max((r.launch_id for r in self.records if r.launch_id is not None), default=-1)
+
+    def state(self) -> State:
+        """How far the study is."""
+        per_launch = {r.launch_id: r.engine_s for r in self.records if r.answered}
+        return State(
+            done=len(per_launch),
+            planned=self.trials,
+            engine_s=sum(per_launch.values()),
+            budget_s=self.budget_s,
+            elapsed_s=time.monotonic() - self.started_s,
+        )
+
+    def best(self) -> dict[Quadrant, TrialRecord | None]:
+        """The winners so far."""
+        found: dict[Quadrant, TrialRecord | None] = {}
+        for quadrant in Quadrant:
+            cases = self.problem.cases
+            names = [c.profile.name for c in cases if c.profile.quadrant is quadrant]
+            name = names[0] if names else cases[0].profile.name
+            mine = [r for r in self.records if r.objective == name]
+            found[quadrant] = winner(mine, quadrant, self.selection)
+        return found
