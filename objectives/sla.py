@@ -194,20 +194,45 @@ def request_goodput(bounds: tuple[Bound, ...], measurement: Measurement) -> floa
     return good / measurement.duration_s
 
 
-def patience_s(bounds: tuple[Bound, ...], output_tokens: int) -> float:
-    """Three times the SLA's latency for an answer of ``output_tokens``; infinite without one.
+class MissCount:
+    """Counts the misses of each percentile bound in a run of ``offered`` requests."""
 
-    A run ends this long after its last arrival: what is unfinished then has missed any bound.
-    """
-    worst: dict[Latency, float] = {}
+    def __init__(self, bounds: tuple[Bound, ...], offered: int) -> None:
+        self._limits = [
+            (latency, bound.limit, offered - math.ceil(wanted * offered - 1e-9))
+            for bound in bounds
+            for wanted, latency in ([bound.share] if bound.share else [])
+        ]
+        self._misses = [0] * len(self._limits)
+
+    def certain(self, ttft_ms: float, e2el_ms: float, output_tokens: int) -> bool:
+        """Count a finished request; whether a bound is broken whatever the rest brings."""
+        tpot_ms = (e2el_ms - ttft_ms) / (output_tokens - 1) if output_tokens > 1 else 0.0
+        seen = {"ttft": ttft_ms, "tpot": tpot_ms, "e2el": e2el_ms}
+        broken = False
+        for index, (latency, limit, allowed) in enumerate(self._limits):
+            self._misses[index] += seen[latency] > limit
+            broken |= self._misses[index] > allowed
+        return broken
+
+
+def latency_s(bounds: tuple[Bound, ...], output_tokens: float) -> float:
+    """The longest an answer of ``output_tokens`` may take; infinite without such a promise."""
+    worst: dict[str, float] = {}
     for bound in bounds:
         match = LATENCY_METRIC.fullmatch(bound.metric)
         if match is not None and bound.sense == "<=":
-            for latency in LATENCIES:
-                if latency == match[3]:
-                    worst[latency] = max(worst.get(latency, 0.0), bound.limit)
+            worst[match[3]] = max(worst.get(match[3], 0.0), bound.limit)
     if "e2el" in worst:
-        return 3 * worst["e2el"] / 1000
+        return worst["e2el"] / 1000
     if "ttft" in worst and "tpot" in worst:
-        return 3 * (worst["ttft"] + worst["tpot"] * output_tokens) / 1000
+        return (worst["ttft"] + worst["tpot"] * output_tokens) / 1000
     return math.inf
+
+
+def patience_s(bounds: tuple[Bound, ...], output_tokens: int) -> float:
+    """Three times the SLA's latency for an answer of ``output_tokens``.
+
+    A run ends this long after its last arrival: what is unfinished then has missed any bound.
+    """
+    return 3 * latency_s(bounds, output_tokens)

@@ -1,8 +1,10 @@
 """The traffic a config is judged by: requests with their intended send times."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,27 @@ class Workload:
         )
         return replace(self, requests=tuple(requests), concurrency=None)
 
+    def lasting(self, span_s: float, *, requests: int = 1) -> "Workload":
+        """The requests over and over until they last this long and are this many.
+
+        Each round has prefixes of its own: repeated prompts would be served from the cache.
+        """
+        period_s = self.span_s + (0.0 if self.span_s == 0 else 1 / self.request_rate)
+        rounds = math.ceil(requests / len(self.requests))
+        if period_s > 0:
+            rounds = max(rounds, math.ceil(span_s / period_s))
+        apart = 1 + max((max(r.blocks) for r in self.requests if r.blocks), default=0)
+        repeated = [
+            replace(
+                r,
+                arrival_s=r.arrival_s + turn * period_s,
+                blocks=tuple(block + turn * apart for block in r.blocks),
+            )
+            for turn in range(1, rounds)
+            for r in self.requests
+        ]
+        return replace(self, requests=(*self.requests, *repeated))
+
     def at_concurrency(self, concurrency: int) -> "Workload":
         """The same requests in a closed loop with this many in flight."""
         return replace(self, concurrency=concurrency)
@@ -99,3 +122,13 @@ class Load:
     workload: Workload
     patience_s: float = math.inf
     """Seconds after the last arrival at which the run ends; what is unfinished then has missed."""
+    hopeless: Callable[[], "Misses"] | None = None
+    """Counts misses as requests finish, for a run that may end once its verdict is certain."""
+
+
+class Misses(Protocol):
+    """Sees every finished request of a run."""
+
+    def certain(self, ttft_ms: float, e2el_ms: float, output_tokens: int) -> bool:
+        """Whether the promise is broken whatever the rest of the run brings."""
+        ...

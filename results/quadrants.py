@@ -5,7 +5,7 @@ apart from the best are tied; among them the one that departs least from the eng
 wins, so a knob that does nothing keeps its default.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from objectives import Goal, Quadrant
@@ -92,8 +92,8 @@ def better_by(a: TrialRecord, b: TrialRecord, quadrant: Quadrant, tie: float) ->
 
 
 def regret(
-    winners: dict[Quadrant, TrialRecord | None],
-    served_by: dict[Quadrant, Sequence[TrialRecord]],
+    winners: Mapping[Quadrant, TrialRecord | None],
+    served_by: Mapping[Quadrant, Sequence[TrialRecord]],
     tie: float,
 ) -> dict[str, dict[str, float | None]]:
     """``[served][config_of]``: what it costs to serve one quadrant with another's config.

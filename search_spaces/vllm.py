@@ -50,10 +50,12 @@ def batch_defaults(gpu: Gpu) -> tuple[int, int]:
 
 
 def _knobs(deployment: Deployment) -> tuple[Knob, ...]:
+    return (*_batching(deployment), *_waiting(), *_placement(deployment), *_features())
+
+
+def _batching(deployment: Deployment) -> tuple[Knob, ...]:
     seqs, tokens = batch_defaults(deployment.gpu)
-    sizes = fitting_sizes(deployment)
-    longest = deployment.max_model_len
-    thresholds = tuple(t for t in CHUNKS_TOKENS if t < longest)
+    thresholds = tuple(t for t in CHUNKS_TOKENS if t < deployment.max_model_len)
     return (
         Knob(
             name="max_num_seqs",
@@ -72,11 +74,18 @@ def _knobs(deployment: Deployment) -> tuple[Knob, ...]:
             limits=Int(low=1, high=131072),
         ),
         Knob(
-            name="tensor_parallel_size",
-            default=sizes[0],
-            domain=Choice(sizes),
-            about="GPUs that share one replica; the rest of --gpus make more replicas",
+            name="long_prefill_token_threshold",
+            default=0,
+            domain=Choice(thresholds),
+            about="most tokens of one prompt a step, so that short ones get past; 0: no limit",
+            turn="live",
+            limits=Int(low=0, high=131072),
         ),
+    )
+
+
+def _waiting() -> tuple[Knob, ...]:
+    return (
         Knob(
             name="batch_wait_timeout_ms",
             default=0,
@@ -103,13 +112,17 @@ def _knobs(deployment: Deployment) -> tuple[Knob, ...]:
             turn="live",
             owner="ours",
         ),
+    )
+
+
+def _placement(deployment: Deployment) -> tuple[Knob, ...]:
+    sizes = fitting_sizes(deployment)
+    return (
         Knob(
-            name="long_prefill_token_threshold",
-            default=0,
-            domain=Choice(thresholds),
-            about="most tokens of one prompt in one step, so that short ones get past; 0: no limit",
-            turn="live",
-            limits=Int(low=0, high=131072),
+            name="tensor_parallel_size",
+            default=sizes[0],
+            domain=Choice(sizes),
+            about="GPUs that share one replica; the rest of --gpus make more replicas",
         ),
         Knob(
             name="gpu_memory_utilization",
@@ -118,6 +131,11 @@ def _knobs(deployment: Deployment) -> tuple[Knob, ...]:
             about="share of GPU memory for weights, activations and KV cache together",
             limits=Float(low=0.05, high=0.99, step=0.01),
         ),
+    )
+
+
+def _features() -> tuple[Knob, ...]:
+    return (
         Knob(
             name="enable_chunked_prefill",
             default=True,

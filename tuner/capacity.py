@@ -4,19 +4,25 @@ Plain bisection believes each probe: right for a noiseless engine only.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
-from objectives import Bound, Load, Measurement, Workload
-from objectives.sla import holds, patience_s
+from objectives import Bound, Load, Measurement, RequestResult, Workload
+from objectives.sla import MissCount, holds, latency_s, patience_s
 from objectives.statistics import percentile
 from runners import Engine
 
 BISECTIONS = 6
 """Leaves a bracket of 2 ** (1 / 64): capacity within 1.1 %."""
 DOUBLINGS = 10
+HALVINGS = 4
+"""A config that breaks the SLA at a sixteenth of the offered load has no capacity."""
 GROWTH = 0.05
-"""A queue that lengthens the wait by more than this share of the time is not kept up with."""
+"""Latency that grows by more than this share of the time means falling behind."""
+SATURATING = 3
+"""Times the study's requests are sent at once, so that the last few do not weigh much."""
+ANSWERS_IN_A_ROW = 3
+"""A probe lasts at least so many times what the SLA gives a mean answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class Capacity:
     """Requests per second of the whole deployment; 0 when the SLA holds at no rate tried."""
     at_capacity: Probe | None
     saturated: Measurement
-    """Every request sent at once."""
+    """The run with the highest output throughput: all at once, or a probe that held."""
     probes: list[Probe] = field(default_factory=list)
 
 
@@ -48,16 +54,21 @@ def offered_load(workload: Workload, bounds: tuple[Bound, ...]) -> Load:
 
 def find_capacity(engine: Engine, workload: Workload, bounds: tuple[Bound, ...]) -> Capacity:
     """Search from the workload's own level; every probe counts as engine time."""
-    saturated = engine.measure(Load(workload=workload.at_rate(math.inf)))
+    many = workload.lasting(0.0, requests=SATURATING * len(workload.requests))
+    saturated = engine.measure(Load(workload=many.at_rate(math.inf)))
     latency_bounds = tuple(bound for bound in bounds if bound.metric.endswith("_ms"))
     if not latency_bounds:
         throughput = float(saturated.metrics["request_throughput"] or 0.0)
         return Capacity(throughput, Probe(math.inf, True, saturated), saturated)
 
     def probe(level: float) -> Probe:
-        load = offered_load(_at(workload, level), latency_bounds)
+        lasting = _lasting(_at(workload, level), latency_bounds)
+        load = replace(
+            offered_load(lasting, latency_bounds),
+            hopeless=lambda: MissCount(latency_bounds, len(lasting.requests)),
+        )
         measurement = engine.measure(load)
-        kept = holds(latency_bounds, measurement) and keeps_up(load.workload, measurement)
+        kept = holds(latency_bounds, measurement) and keeps_up(lasting, measurement)
         return Probe(level, kept, measurement)
 
     closed = workload.concurrency is not None
@@ -67,21 +78,43 @@ def find_capacity(engine: Engine, workload: Workload, bounds: tuple[Bound, ...])
     probes = _bracket(probe, start, lowest=1.0 if closed else 0.0)
     best = _bisect(probe, probes, whole=closed)
     probes.sort(key=lambda p: p.level)
-    return Capacity(_capacity(best, closed), best, saturated, probes)
+    runs = [saturated, *(p.measurement for p in probes if p.holds)]
+    fullest = max(runs, key=lambda run: run.metrics["output_throughput"] or 0.0)
+    return Capacity(_capacity(best, closed), best, fullest, probes)
+
+
+def _lasting(workload: Workload, bounds: tuple[Bound, ...]) -> Workload:
+    """Long enough for the load to build up: a short burst is served from empty queues."""
+    if workload.concurrency is not None:
+        return workload.lasting(0.0, requests=ANSWERS_IN_A_ROW * workload.concurrency)
+    mean_s = latency_s(bounds, workload.mean_output_tokens)
+    return workload.lasting(ANSWERS_IN_A_ROW * mean_s) if math.isfinite(mean_s) else workload
 
 
 def keeps_up(workload: Workload, measurement: Measurement) -> bool:
-    """Whether waiting does not grow with the run: a bound alone may hold while a queue builds up.
+    """Whether answers do not get later and later: a bound may hold while a queue builds up.
 
-    In an open loop offered rho > 1 times what is served, the wait grows by (rho - 1) x the time.
+    In an open loop offered rho > 1 times what is served, latency grows by (rho - 1) x the time.
     """
     if workload.concurrency is not None:
         return True
-    waits = [r.ttft_ms for r in measurement.results if r.ttft_ms is not None]
-    tenth = max(1, len(waits) // 10)
-    early = percentile(sorted(waits[:tenth]), 0.5)
-    late = percentile(sorted(waits[-tenth:]), 0.5)
-    return late - early <= GROWTH * 1000 * workload.span_s
+    results = measurement.results
+    third = len(results) // 3
+    middle, last = results[third : 2 * third], results[2 * third :]
+    if not third:
+        return True
+    growth_s = (_typical_ms(last, workload) - _typical_ms(middle, workload)) / 1000
+    return growth_s <= GROWTH * workload.span_s / 3
+
+
+def _typical_ms(results: Sequence[RequestResult], workload: Workload) -> float:
+    """Latency of a mean answer: by medians, since lengths differ much more than waits."""
+    ttft = sorted(r.ttft_ms for r in results if r.ttft_ms is not None)
+    tpot = sorted(r.tpot_ms for r in results if r.tpot_ms is not None)
+    if not ttft:
+        return math.inf
+    per_token = percentile(tpot, 0.5) if tpot else 0.0
+    return percentile(ttft, 0.5) + per_token * workload.mean_output_tokens
 
 
 def _at(workload: Workload, level: float) -> Workload:
@@ -94,7 +127,7 @@ def _bracket(probe: Callable[[float], Probe], start: float, lowest: float) -> li
     """Probes from ``start`` up until one breaks, or down until one holds."""
     probes = [probe(start)]
     factor = 2.0 if probes[0].holds else 0.5
-    for _ in range(DOUBLINGS):
+    for _ in range(DOUBLINGS if probes[0].holds else HALVINGS):
         level = probes[-1].level * factor
         if probes[-1].holds != probes[0].holds or level < lowest:
             break

@@ -20,13 +20,8 @@ Mlflow = Annotated[str | None, typer.Option("--mlflow", help="Tracking URI, or o
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the answer only.")]
 
 
-class _Application(typer.main.TyperGroup):
-    """`tune --objective chat` runs a study; a word in its place is a command."""
-
-
 app = typer.Typer(
     name="tune",
-    cls=_Application,
     add_completion=True,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -76,7 +71,9 @@ def _root(run: Callable[[Options], None]) -> Callable[..., None]:
             raise BadInput(f"Options go after the command: tune {ctx.invoked_subcommand} ...")
 
     signature = inspect.signature(plain)
-    context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    context = inspect.Parameter(
+        "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+    )
     root.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[context, *signature.parameters.values()]
     )

@@ -56,9 +56,7 @@ class Options:
     ] = None
     length_spread: Annotated[
         float | None,
-        _option(
-            "--length-spread", panel=TRAFFIC, help="Lengths uniform from this share up to N."
-        ),
+        _option("--length-spread", panel=TRAFFIC, help="Lengths uniform from this share up to N."),
     ] = None
     scale_tokens: Annotated[
         float, _option("--scale-tokens", panel=TRAFFIC, help="Multiply a trace's lengths.")

@@ -145,7 +145,9 @@ ADAPTER = TypeAdapter(ObjectiveFile)
 def preset_names() -> list[str]:
     """The shipped objectives, by quadrant."""
     order = list(Quadrant)
-    found = [p.name.removesuffix(".yaml") for p in _presets().iterdir() if p.name.endswith(".yaml")]
+    found = [
+        p.name.removesuffix(".yaml") for p in _presets().iterdir() if p.name.endswith(".yaml")
+    ]
     return sorted(found, key=lambda name: (order.index(load(name).profile.quadrant), name))
 
 
@@ -181,7 +183,7 @@ def _preset(name: str) -> Objective:
     source = _presets() / f"{name}.yaml"
     if not name.isidentifier() or not source.is_file():
         known = [p.name.removesuffix(".yaml") for p in _presets().iterdir()]
-        known = sorted(n for n in known if "." not in n and n != "SOURCES") + ["all"]
+        known = [*sorted(n for n in known if "." not in n), "all"]
         near = get_close_matches(name, known, n=1)
         raise BadInput(
             f"Unknown objective {name!r}"
@@ -247,5 +249,7 @@ def _complete(name: str, entry: ObjectiveFile, path: Path | None) -> Objective:
 
 
 def _bounds(entries: dict[str, str]) -> tuple[Bound, ...]:
-    bounds = [bound for text, source in entries.items() for bound in parse_sla(text, source=source)]
+    bounds = [
+        bound for text, source in entries.items() for bound in parse_sla(text, source=source)
+    ]
     return ordered(bounds)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from objectives import Profile, Workload
+from results.record import Origin
 from search_spaces import Config, Deployment, SearchSpace
 
 
@@ -24,7 +25,7 @@ class Problem:
     cases: tuple[Case, ...]
     deployment: Deployment
     space: SearchSpace
-    first: tuple[tuple[str, Config], ...]
+    first: tuple[tuple[Origin, Config], ...]
     """(origin, full config) of what is tried before any search: the default, then presets."""
     seed: int
     capacity: bool = True

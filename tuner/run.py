@@ -4,8 +4,8 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -38,6 +38,7 @@ def runner_of(spec: StudySpec) -> Runner:
 
 def begin(options: Options) -> Exit:
     """``tune --objective NAME``."""
+    started_s = time.monotonic()
     spec, flows = resolve(options)
     study = options.study or f"{spec.objective}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     folder = Folder(options.output or STUDIES / study)
@@ -53,17 +54,20 @@ def begin(options: Options) -> Exit:
     folder.create()
     folder.write_workloads([case.workload for case in problem.cases])
     studies = storage.create(folder, spec, study, problem, options.storage)
-    return _run(study, spec, problem, runner, folder, studies, options)
+    return _run(study, spec, problem, runner, folder, studies, options, started_s)
 
 
-def resume(path: Path, *, storage_url: str | None, mlflow: str | None, json: bool, quiet: bool) -> Exit:
+def resume(
+    path: Path, *, storage_url: str | None, mlflow: str | None, json: bool, quiet: bool
+) -> Exit:
     """``tune resume DIR``: the rest of a study; a finished one prints its result."""
+    started_s = time.monotonic() - wall_s(Folder(path))
     folder = Folder(path)
     study, spec, studies = storage.load(folder, storage_url)
     problem = problem_of(spec, folder.read_workloads([p.name for p in spec.profiles]))
     options = Options(mlflow=mlflow, json=json, quiet=quiet, storage=storage_url)
     folder.create()
-    return _run(study, spec, problem, runner_of(spec), folder, studies, options)
+    return _run(study, spec, problem, runner_of(spec), folder, studies, options, started_s)
 
 
 def _refuse_another(folder: Folder, spec: StudySpec, options: Options) -> None:
@@ -104,8 +108,8 @@ def _run(
     folder: Folder,
     studies: list[optuna.Study],
     options: Options,
+    started_s: float,
 ) -> Exit:
-    started_s = time.monotonic()
     about = answer.facts(study, spec, problem, runner.description)
     remember(options.mlflow, studies[0])
     uri = tracking_uri(options.mlflow, folder, studies[0])
@@ -123,7 +127,7 @@ def _run(
     )
     interrupted = False
     try:
-        with _terminated(), loop.progress:
+        with _ended_by_sigterm(), loop.progress:
             loop.run()
     except KeyboardInterrupt:
         interrupted = True
@@ -175,14 +179,23 @@ def _say_interrupted(found: dict[str, Any], spec: StudySpec, folder: Folder) -> 
     )
 
 
-class _terminated(AbstractContextManager[None]):
+def wall_s(folder: Folder) -> float:
+    """Time spent on the study so far; nothing else of ``summary.json`` is ever read back."""
+    try:
+        return float(json.loads(folder.summary.read_text("utf-8"))["cost"]["wall_s"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
     """SIGTERM ends a study as Ctrl-C does."""
 
-    def __enter__(self) -> None:
-        def interrupt(number: int, frame: FrameType | None) -> None:
-            raise KeyboardInterrupt
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
 
-        self._before = signal.signal(signal.SIGTERM, interrupt)
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self._before)
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

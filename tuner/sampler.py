@@ -5,11 +5,9 @@ an uninterrupted one would.
 """
 
 import hashlib
-import warnings
 from collections.abc import Iterator, Sequence
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from objectives import Quadrant
@@ -94,14 +92,9 @@ def _simpler(
 
 
 def _tpe(seed: int) -> optuna.samplers.BaseSampler:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return optuna.samplers.TPESampler(
-            multivariate=True,
-            n_startup_trials=STARTUP_TRIALS,
-            seed=seed,
-            warn_independent_sampling=False,
-        )
+    return optuna.samplers.TPESampler(
+        multivariate=True, n_startup_trials=STARTUP_TRIALS, seed=seed
+    )
 
 
 def _seed(seed: int, objective: str, number: int) -> int:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from results.mlflow import MlflowError, public
 from results.summary import StudyFacts
 from tuner import answer, storage
 from tuner.errors import BadInput
@@ -10,7 +11,7 @@ from tuner.folder import Folder
 from tuner.mirror import sync as sync_mlflow
 from tuner.mlflow_study import open_mlflow, remember, tracking_uri
 from tuner.problem import Problem
-from tuner.run import runner_of
+from tuner.run import runner_of, wall_s
 from tuner.spec import StudySpec, problem_of
 
 
@@ -19,13 +20,11 @@ def show(path: Path, storage_url: str | None) -> dict[str, Any]:
     folder = Folder(path)
     study, spec, studies = storage.load(folder, storage_url)
     about, problem = _about(folder, study, spec)
-    return answer.summary(about, problem, storage.records(studies), _wall_s(folder))
+    return answer.summary(about, problem, storage.records(studies), wall_s(folder))
 
 
 def sync(path: Path, *, mlflow: str | None, storage_url: str | None) -> str:
     """Bring MLflow up to the study; says how much was missing and where it is."""
-    from results.mlflow import MlflowError, public
-
     folder = Folder(path)
     study, spec, studies = storage.load(folder, storage_url)
     about, problem = _about(folder, study, spec)
@@ -34,27 +33,18 @@ def sync(path: Path, *, mlflow: str | None, storage_url: str | None) -> str:
     if uri is None:
         raise BadInput("This study was told --mlflow off; name a server with --mlflow URI.")
     records = [r for r in storage.records(studies) if r.answered]
-    found = answer.summary(about, problem, records, _wall_s(folder))
+    found = answer.summary(about, problem, records, wall_s(folder))
     files = [p for p in [folder.summary, *sorted(folder.best.glob("*.yaml"))] if p.exists()]
     try:
         target = open_mlflow(uri, about, spec, studies[0])
         written = sync_mlflow(target, records, found, files)
     except MlflowError as error:
         raise BadInput(f"MLflow at {public(uri)} cannot be written: {error}") from error
-    return f"{written} of {len(records)} trials were missing in MLflow and are there now.\n{target.link}"
+    return (
+        f"{written} of {len(records)} trials were missing in MLflow; all are there.\n{target.link}"
+    )
 
 
 def _about(folder: Folder, study: str, spec: StudySpec) -> tuple[StudyFacts, Problem]:
     problem = problem_of(spec, folder.read_workloads([p.name for p in spec.profiles]))
     return answer.facts(study, spec, problem, runner_of(spec).description), problem
-
-
-def _wall_s(folder: Folder) -> float:
-    """What earlier sessions noted; nothing else of ``summary.json`` is ever read back."""
-    import json
-
-    try:
-        return float(json.loads(folder.summary.read_text("utf-8"))["cost"]["wall_s"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0.0
-

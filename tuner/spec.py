@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from objectives import Profile, Quadrant, Workload, parse_sla
 from objectives.sla import Bound, ordered
+from results.record import Origin
 from runners.simulated import catalogue
 from search_spaces import Config, Deployment, Gpu, Model, SearchSpace, Value
 from search_spaces.text import parse_domain, parse_value, split
@@ -77,9 +78,9 @@ def from_json(text: str) -> StudySpec:
 def differences(mine: StudySpec, theirs: StudySpec) -> list[str]:
     """The options in which two studies differ."""
     return [
-        field.name for field in fields(StudySpec) if getattr(mine, field.name) != getattr(
-            theirs, field.name
-        )
+        field.name
+        for field in fields(StudySpec)
+        if getattr(mine, field.name) != getattr(theirs, field.name)
     ]
 
 
@@ -284,22 +285,18 @@ def problem_of(spec: StudySpec, workloads: tuple[Workload, ...]) -> Problem:
 
 def _first(
     spec: StudySpec, deployment: Deployment, space: SearchSpace
-) -> tuple[tuple[Literal["default", "preset", "transfer"], Config], ...]:
+) -> tuple[tuple[Origin, Config], ...]:
     """The default, the user's own, and at most two presets; none twice, none against a rule."""
-    first: list[tuple[Literal["default", "preset", "transfer"], Config]] = [
-        ("default", default_config(space))
-    ]
+    first: list[tuple[Origin, Config]] = [("default", default_config(space))]
     if spec.start_from is not None:
         known = {knob.name: knob for knob in space.knobs}
         own = {n: known[n].check(v) for n, v in spec.start_from.items() if n in known}
         first.append(("transfer", space.within(own)))
     for settings in preset_settings(deployment):
         first.append(("preset", space.within(settings)))
-    kept: list[tuple[Literal["default", "preset", "transfer"], Config]] = []
+    kept: list[tuple[Origin, Config]] = []
     for origin, config in first:
         twice = any(config == other for _, other in kept)
         if origin == "default" or not (twice or space.broken_rules(config)):
             kept.append((origin, config))
     return tuple(kept)
-
-

@@ -6,12 +6,13 @@ for in one of them and added to the others under the same number.
 """
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from uuid import uuid4
 
 import optuna
-from optuna.exceptions import DuplicatedStudyError, StorageInternalError
+from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -26,6 +27,8 @@ SPEC = "paretune.spec"
 RECORDS = "paretune.records"
 ORIGIN = "paretune.origin"
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+# Multivariate TPE, constraints and metric names: marked experimental, used on purpose.
+warnings.filterwarnings("ignore", category=ExperimentalWarning)
 
 
 @contextmanager
@@ -116,7 +119,9 @@ def attach(trial: optuna.Trial, records: Sequence[TrialRecord]) -> None:
 
 def attached(trial: FrozenTrial) -> list[TrialRecord]:
     """The records kept with a trial; none if it was not measured here."""
-    return [TrialRecord.from_json(line) for line in json.loads(trial.user_attrs.get(RECORDS, "[]"))]
+    return [
+        TrialRecord.from_json(line) for line in json.loads(trial.user_attrs.get(RECORDS, "[]"))
+    ]
 
 
 def records(studies: Sequence[optuna.Study]) -> list[TrialRecord]:

@@ -113,9 +113,7 @@ class Loop:
         tell.tell(self.studies, asked, number, kept, self.records, self.problem)
         self.records += kept
 
-    def _rule_out(
-        self, asked: optuna.Study, trial: optuna.Trial, kept: list[TrialRecord]
-    ) -> None:
+    def _rule_out(self, asked: optuna.Study, trial: optuna.Trial, kept: list[TrialRecord]) -> None:
         storage.attach(trial, kept)
         self._tell(asked, trial.number, kept)
         self.ruled_out += 1

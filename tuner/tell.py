@@ -33,9 +33,7 @@ def told(
     return list(found), {name: j.excess for name, j in record.sla.items()}
 
 
-def _worst(
-    goals: Sequence[Goal], earlier: Sequence[TrialRecord], objective: str
-) -> list[float]:
+def _worst(goals: Sequence[Goal], earlier: Sequence[TrialRecord], objective: str) -> list[float]:
     measured = [
         found
         for r in earlier

@@ -67,13 +67,13 @@ def _check(options: Options) -> None:
     if options.prefix_share is not None and options.workload is not None:
         raise BadInput("--prefix-share is for synthetic traffic; a trace brings its own prefixes.")
     if options.requests < LEAST_REQUESTS:
-        raise BadInput(f"--requests must be at least {LEAST_REQUESTS}, but got {options.requests}.")
+        raise BadInput(
+            f"--requests must be at least {LEAST_REQUESTS}, but got {options.requests}."
+        )
 
 
 def _at_start(workload: Workload) -> Workload:
-    return replace(
-        workload, requests=tuple(replace(r, arrival_s=0.0) for r in workload.requests)
-    )
+    return replace(workload, requests=tuple(replace(r, arrival_s=0.0) for r in workload.requests))
 
 
 def _preset(
@@ -128,7 +128,9 @@ def _drawn(
     if options.scale_tokens != 1.0:
         raise BadInput("--scale-tokens is for traces; synthetic lengths are given directly.")
     workload = recipe.workload(name, requests=options.requests, seed=options.seed)
-    kept = tuple(r for r in workload.requests if r.input_tokens + r.output_tokens <= longest_tokens)
+    kept = tuple(
+        r for r in workload.requests if r.input_tokens + r.output_tokens <= longest_tokens
+    )
     if len(kept) < LEAST_REQUESTS:
         raise BadInput(
             f"No request of the {name} traffic fits into {longest_tokens} tokens; ask for "

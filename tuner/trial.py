@@ -11,8 +11,8 @@ from results.record import Origin, TrialRecord, judge_all
 from runners import RETRIED, Engine, EngineError, Failure, FailureKind, Runner
 from search_spaces import Config
 from tuner.capacity import Capacity, find_capacity, offered_load
-from tuner.problem import Case, Problem
 from tuner.presets import quadrant_profiles
+from tuner.problem import Case, Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ def render(summary: Mapping[str, Any], *, folder: str, width: int = 100) -> str:
         places(summary, folder),
     )
     text = "\n\n".join("\n".join(lines) for lines in sections if lines)
-    return text.replace(WORD_JOIN, " ") + "\n"
+    return text.replace(WORD_JOIN, " ")
 
 
 __all__ = ["render"]

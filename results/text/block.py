@@ -58,10 +58,9 @@ def _sizing(best: Mapping[str, Any], gpus: int) -> str:
     running, cost_usd = offered.get("mean_running"), capacity.get(COST)
     figures = []
     if needed is not None:
-        of_gpus = joined(number(needed), "of", str(gpus), "GPUs")
-        figures.append(f"{of_gpus} needed for the offered load")
+        figures.append(f"{_needed(needed, gpus)} needed for the offered load")
     if headroom is not None:
-        figures.append(f"headroom {_signed(headroom)}")
+        figures.append(_headroom(headroom))
     if running is not None:
         figures.append(f"mean running batch {number(running)}")
     if cost_usd is not None:
@@ -69,8 +68,16 @@ def _sizing(best: Mapping[str, Any], gpus: int) -> str:
     return ", ".join(figures)
 
 
-def _signed(headroom: float) -> str:
-    return percent(headroom) if headroom >= 0 else f"-{percent(-headroom)}"
+def _needed(needed: int, gpus: int) -> str:
+    of_gpus = ("of", str(gpus)) if needed <= gpus else ()
+    return joined(str(needed), *of_gpus, "GPUs")
+
+
+def _headroom(headroom: float) -> str:
+    """What is left of the capacity, or by how much it is exceeded."""
+    if headroom >= 0:
+        return f"headroom {percent(headroom)}"
+    return f"offered {number(1 - headroom)}x its capacity"
 
 
 def _ours(best: Mapping[str, Any]) -> str:

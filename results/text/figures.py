@@ -16,7 +16,6 @@ UNITS = {
     "output_throughput": "tok/s",
     "total_token_throughput": "tok/s",
     "output_throughput_per_gpu": "tok/s/GPU",
-    "gpus_needed": "GPUs",
 }
 
 
@@ -40,7 +39,7 @@ def percent(share: float | None) -> str:
 def duration(seconds: float) -> str:
     """The two largest units: ``1 min 12 s``."""
     if 0 < seconds < 1:
-        return joined(number(seconds), "s")
+        return joined("<1", "s")
     whole = round(seconds)
     for size, unit, part, part_unit in (
         (DAY_S, "d", HOUR_S, "h"),
@@ -75,8 +74,9 @@ def quantity(metric: str, value: float | None) -> str:
         return DASH
     if metric.endswith("_s"):
         return duration(value)
-    named = unit(metric).removesuffix("s") if (metric, value) == ("gpus_needed", 1) else None
-    return joined(number(value), named or unit(metric)).rstrip()
+    if metric == "gpus_needed":
+        return joined(f"{value:.0f}", "GPU" if value == 1 else "GPUs")
+    return joined(number(value), unit(metric)).rstrip()
 
 
 def goal(metric: str, value: float) -> str:

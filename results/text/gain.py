@@ -37,10 +37,10 @@ def _none(gain: Mapping[str, Any]) -> bool:
 
 def _times(metric: str, ratio: float) -> str:
     if metric == "gpus_needed":
-        return f"{number(ratio)}x fewer GPUs than the default"
+        return f"the default needs {number(ratio)}x the GPUs"
     if metric in HIGHER_IS_BETTER:
         return f"{number(ratio)}x the default's {metric}"
-    return f"{label(metric)} {number(ratio)}x lower than the default's"
+    return f"the default's {label(metric)} is {number(ratio)}x this"
 
 
 def _interval(gain: Mapping[str, Any]) -> str:

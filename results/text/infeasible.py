@@ -30,8 +30,19 @@ def nearest(summary: Mapping[str, Any], width: int) -> list[str]:
             lines += entry("" if index else "SLA", line, width)
     binding, price = infeasible.get("binding"), infeasible.get("price")
     if binding is not None:
-        lines += entry("binding", _binding(binding, price), width)
+        sla = found["sla"] if found is not None else {}
+        lines += entry("binding", _binding(binding, price) + _besides(binding, sla), width)
     return lines
+
+
+def _besides(binding: str, sla: Mapping[str, Any]) -> str:
+    """The other bounds that are not kept."""
+    others = [
+        f"{name} is {judgement['verdict']} too"
+        for name, judgement in sla.items()
+        if name != binding and judgement["verdict"] != "met"
+    ]
+    return "".join(f"; {other}" for other in others)
 
 
 def _binding(binding: str, price: Mapping[str, Any] | None) -> str:

@@ -44,15 +44,17 @@ def table(
 
     A row with fewer cells than columns ends in a remark, which may run over the columns after it.
     """
-    whole = [*headers, *(row for row in rows if len(row) == len(align))]
-    widths = [max(len(row[column]) for row in whole) for column in range(len(align))]
-    return [_line(align, widths, row) for row in (*headers, *rows)]
+    lines = [*headers, *rows]
+    columns = len(align)
+    cells = [row if len(row) == columns else row[:-1] for row in lines]
+    widths = [max(len(row[i]) for row in cells if i < len(row)) for i in range(columns)]
+    return [_line(align, widths, row) for row in lines]
 
 
 def _line(align: str, widths: Sequence[int], row: Sequence[str]) -> str:
-    remark = len(row) < len(align)
+    remark = len(row) - 1 if len(row) < len(align) else None
     cells = [
-        f"{cell:<{width}}" if side == "<" or (remark and cell is row[-1]) else f"{cell:>{width}}"
-        for cell, side, width in zip(row, align, widths, strict=False)
+        cell.ljust(width) if side == "<" or i == remark else cell.rjust(width)
+        for i, (cell, side, width) in enumerate(zip(row, align, widths, strict=False))
     ]
     return GAP.join(cells).rstrip()

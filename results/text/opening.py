@@ -34,7 +34,7 @@ def _oversized(summary: Mapping[str, Any]) -> list[str]:
         f"{quantity('capacity', rate)}"
     )
     if needed is not None and needed < gpus:
-        sentence += f", and {joined(number(needed), 'of', 'the', str(gpus))} GPUs would do"
+        sentence += f", and {joined(str(needed), 'of', 'the', str(gpus))} GPUs would do"
     return [f"{sentence}."]
 
 

@@ -41,7 +41,7 @@ def _served(summary: Mapping[str, Any]) -> str:
     mine = own[0].numeral if own else "its quadrant"
     return (
         f"The {name} traffic served four ways: {mine} under the SLA of {name}, the others under "
-        f"those of {others}."
+        f"those of {others}. Capacity and GPUs needed are those at which the SLA of {name} holds."
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence as Listing
 from dataclasses import dataclass
 
 from objectives import Load, RequestResult
+from objectives.workload import Misses
 from runners.simulated.replica import Replica
 from runners.simulated.sequence import Sequence
 
@@ -27,25 +28,45 @@ def simulate(load: Load, replicas: Listing[Replica]) -> Run:
     requests = load.workload.requests
     if load.workload.concurrency is None:
         sequences = [Sequence(i, r, r.arrival_s) for i, r in enumerate(requests)]
-        _open_loop(sequences, replicas, load.patience_s)
+        _open_loop(sequences, replicas, load)
     else:
         sequences = _closed_loop(load, replicas)
     results = tuple(_result(sequence) for sequence in sequences)
     ends = [s.finish_s for s in sequences if s.finish_s is not None]
     if len(ends) < len(sequences):
-        ends.append(max(s.arrival_s for s in sequences) + load.patience_s)
+        ends.append(min(max(s.arrival_s for s in sequences) + load.patience_s, _clock(replicas)))
     return Run(results, max(ends) - sequences[0].arrival_s)
 
 
-def _open_loop(sequences: list[Sequence], replicas: Listing[Replica], patience_s: float) -> None:
+def _clock(replicas: Listing[Replica]) -> float:
+    return max(replica.now_s for replica in replicas)
+
+
+def _open_loop(sequences: list[Sequence], replicas: Listing[Replica], load: Load) -> None:
+    misses = load.hopeless() if load.hopeless else None
     for sequence in sequences:
         for replica in replicas:
-            replica.advance(sequence.arrival_s)
+            finished = replica.advance(sequence.arrival_s)
+            if misses and _hopeless(misses, finished):
+                return
         min(replicas, key=lambda replica: replica.load).add(sequence)
-    end_s = sequences[-1].arrival_s + patience_s
+    end_s = sequences[-1].arrival_s + load.patience_s
     for replica in replicas:
         replica.advance(end_s)
     _cut_off(sequences, end_s)
+
+
+def _hopeless(misses: Misses, finished: list[Sequence]) -> bool:
+    """Whether the run's verdict is certain, so that it may end here."""
+    certain = False
+    for sequence in finished:
+        if sequence.finish_s is not None and sequence.first_token_s is not None:
+            certain |= misses.certain(
+                1000 * (sequence.first_token_s - sequence.arrival_s),
+                1000 * (sequence.finish_s - sequence.arrival_s),
+                sequence.request.output_tokens,
+            )
+    return certain
 
 
 def _closed_loop(load: Load, replicas: Listing[Replica]) -> list[Sequence]:

@@ -92,9 +92,7 @@ def done_words(state: State) -> str:
 
 def eta_words(eta_s: float | None) -> str:
     """Nothing where it is not known."""
-    if eta_s is None:
-        return ""
-    return f"ETA {duration(eta_s) if eta_s >= 1 else 'under 1 s'}"
+    return "" if eta_s is None else f"ETA {duration(eta_s)}"
 
 
 def engine_words(state: State) -> str:

@@ -58,7 +58,7 @@ class _Plain:
         return self.request.priority, self.request.arrival_s, self.index
 
 
-def plain_v1(
+def plain_v1(  # noqa: C901
     requests: list[Request], options: SchedulerSettings, blocks: int
 ) -> list[tuple[float, float]]:
     """(first token, last token) of every request: one dictionary-free walk per step."""
