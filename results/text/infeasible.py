@@ -38,7 +38,7 @@ def nearest(summary: Mapping[str, Any], width: int) -> list[str]:
 def _besides(binding: str, sla: Mapping[str, Any]) -> str:
     """The other bounds that are not kept."""
     others = [
-        f"{name} is {judgement['verdict']} too"
+        f"besides, {name} is {judgement['verdict']}"
         for name, judgement in sla.items()
         if name != binding and judgement["verdict"] != "met"
     ]

@@ -45,10 +45,15 @@ def why_none(summary: Mapping[str, Any], quadrant: Quadrant) -> str:
         return "no config was tried"
     if trials["failed"] == trials["done"]:
         return "no config could be served"
-    measured = list(_measured(summary))
-    if quadrant in NEEDS_CAPACITY and measured and not any("capacity" in m for m in measured):
+    if quadrant in NEEDS_CAPACITY and has_capacity(summary) is False:
         return "capacity was not measured (--load offered)"
     return "no config of the stock engine met its SLA"
+
+
+def has_capacity(summary: Mapping[str, Any]) -> bool | None:
+    """Whether capacity was measured; ``None`` where the summary shows nothing measured."""
+    measured = list(_measured(summary))
+    return any("capacity" in loads for loads in measured) if measured else None
 
 
 def _measured(summary: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from results.text.block import block
 from results.text.figures import goal, number
 from results.text.gain import gain_cell
 from results.text.layout import DASH, joined, paragraph, table
-from results.text.standing import ALL, own_quadrants, why_none, winner, won
+from results.text.standing import ALL, has_capacity, own_quadrants, why_none, winner, won
 
 HEADERS = (
     ("", "", "", "", "p95 TTFT", "p95 TPOT", "capacity", "saturated", "gain on"),
@@ -39,10 +39,13 @@ def _served(summary: Mapping[str, Any]) -> str:
         return f"Each quadrant on the traffic and under the SLA of its objective: {named}."
     others = ", ".join(joined(q.numeral, q.representative) for q in Quadrant if q not in own)
     mine = own[0].numeral if own else "its quadrant"
-    return (
+    text = (
         f"The {name} traffic served four ways: {mine} under the SLA of {name}, the others under "
-        f"those of {others}. Capacity and GPUs needed are those at which the SLA of {name} holds."
+        f"those of {others}."
     )
+    if not has_capacity(summary):
+        return text
+    return f"{text} Capacity and GPUs needed are those at which the SLA of {name} holds."
 
 
 def _row(summary: Mapping[str, Any], quadrant: Quadrant) -> list[str]:

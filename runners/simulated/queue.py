@@ -2,55 +2,77 @@
 
 import heapq
 import math
-from collections import deque
+from itertools import count
 
 from runners.simulated.sequence import Sequence
 from runners.simulated.settings import SchedulerSettings
 
+_Heap = list[tuple[tuple[float, float, int], Sequence]]
+
 
 class WaitingQueue:
-    """First come, first served, or by priority; preempted requests come first either way."""
+    """First come, first served with the preempted in front, or all of them by priority.
+
+    The gate holds back those that have not run yet; preempted requests are never held.
+    """
 
     def __init__(self, settings: SchedulerSettings) -> None:
         self._settings = settings
         self._timeout_s = settings.batch_wait_timeout_ms / 1000
         self._by_priority = settings.scheduling_policy == "priority"
-        self._fifo: deque[Sequence] = deque()
-        self._heap: list[tuple[tuple[int, float, int], Sequence]] = []
+        self._fresh: _Heap = []
+        self._preempted: _Heap = []
+        self._serial = count(1)
+        self._static = settings.batch_policy == "static"
+        self._joining = 0
+        """Members of the static batch that still have to be admitted."""
 
     def __len__(self) -> int:
-        return len(self._heap) if self._by_priority else len(self._fifo)
-
-    @property
-    def head(self) -> Sequence:
-        return self._heap[0][1] if self._by_priority else self._fifo[0]
+        return len(self._fresh) + len(self._preempted)
 
     def push(self, sequence: Sequence) -> None:
+        """Queue a request that has not run yet, or one preempted just now."""
+        serial = next(self._serial)
         if self._by_priority:
-            heapq.heappush(self._heap, (sequence.urgency, sequence))
+            place = sequence.urgency
         else:
-            self._fifo.append(sequence)
+            place = (-serial if sequence.preemptions else serial, 0.0, 0)
+        heap = self._preempted if sequence.preemptions else self._fresh
+        heapq.heappush(heap, (place, sequence))
 
-    def push_preempted(self, sequence: Sequence) -> None:
-        if self._by_priority:
-            heapq.heappush(self._heap, (sequence.urgency, sequence))
-        else:
-            self._fifo.appendleft(sequence)
+    def head(self, *, gate_open: bool) -> Sequence | None:
+        """Who is next; with the gate closed, of the preempted ones only."""
+        heap = self._next(gate_open)
+        return heap[0][1] if heap else None
 
-    def pop(self) -> Sequence:
-        return heapq.heappop(self._heap)[1] if self._by_priority else self._fifo.popleft()
+    def pop(self, *, gate_open: bool) -> Sequence:
+        heap = self._next(gate_open)
+        self._joining -= heap is self._fresh
+        return heapq.heappop(heap)[1]
+
+    def _next(self, gate_open: bool) -> _Heap:
+        fresh = gate_open and bool(self._fresh) and (self._joining > 0 or not self._static)
+        if fresh and self._preempted:
+            return min(self._fresh, self._preempted, key=lambda heap: heap[0][0])
+        return self._fresh if fresh else self._preempted
+
+    def form_batch(self) -> None:
+        """Make those waiting now the next static batch; they may join over several steps."""
+        self._joining = min(len(self._fresh), self._settings.max_num_seqs)
+
+    def close_batch(self) -> None:
+        """The KV cache holds no more: the batch is as it is."""
+        self._joining = 0
 
     def opens_at_s(self, running: int) -> float:
-        """When waiting requests may be admitted: now (0), at a deadline, or never by time alone.
+        """When the gate lets requests through: now (0), at a deadline, or never by time alone.
 
-        They are admitted once they could fill the free slots, or ``batch_wait_min_requests`` of
-        them, or once the oldest has waited ``batch_wait_timeout_ms``. Preempted requests are never
-        held. Under the static policy nothing is admitted while anything runs.
+        It opens once those waiting could fill the free slots, or are ``batch_wait_min_requests``,
+        or once the oldest held has waited ``batch_wait_timeout_ms``. Under the static policy it
+        lets a batch in, as it stood when nothing ran, and stays shut until all of it has finished.
         """
-        if self.head.preemptions:
-            return 0.0
-        if self._settings.batch_policy == "static" and running:
-            return math.inf
+        if self._static and running:
+            return 0.0 if self._joining > 0 and self._fresh else math.inf
         if not self._timeout_s:
             return 0.0
         free = max(1, self._settings.max_num_seqs - running)
@@ -62,5 +84,5 @@ class WaitingQueue:
     @property
     def _oldest_s(self) -> float:
         if self._by_priority:
-            return min(sequence.arrival_s for _, sequence in self._heap)
-        return self._fifo[0].arrival_s
+            return min((sequence.arrival_s for _, sequence in self._fresh), default=math.inf)
+        return self._fresh[0][1].arrival_s if self._fresh else math.inf

@@ -51,19 +51,19 @@ class Replica:
         """Queue a request at its arrival."""
         if not self.busy:
             self.now_s = max(self.now_s, sequence.arrival_s)
-        self.scheduler.add(sequence)
+        self.scheduler.waiting.push(sequence)
 
     def advance(self, until_s: float, *, single_step: bool = False) -> list[Sequence]:
         """Run every step that starts before ``until_s``, or one; what finished, in order."""
         finished: list[Sequence] = []
         while self.busy and self.now_s < until_s:
-            admission_s = self.scheduler.admission_s()
+            admission_s = self.scheduler.admission_s(self.now_s)
             if not self.scheduler.running and admission_s > self.now_s:
                 self.now_s = min(admission_s, until_s)
             elif self._only_decodes(admission_s) and not single_step:
                 finished += self._decode(min(until_s, admission_s))
             else:
-                finished += self._step(admit=admission_s <= self.now_s)
+                finished += self._step()
                 if single_step:
                     break
         return finished
@@ -96,9 +96,9 @@ class Replica:
         self.steps += decodes.step - first
         return self.scheduler.retire(decodes.pop_finished(), now_s)
 
-    def _step(self, *, admit: bool) -> list[Sequence]:
+    def _step(self) -> list[Sequence]:
         scheduler, decodes = self.scheduler, self.scheduler.decodes
-        plan = scheduler.plan(admit)
+        plan = scheduler.plan(self.now_s)
         for sequence in plan.starved:
             decodes.remove(sequence)
         if not plan.chunks and not (plan.decode and decodes.count):

@@ -28,7 +28,7 @@ class Plan:
 
 
 class Scheduler:
-    """Waiting and running requests and their KV cache; knows no time."""
+    """Waiting and running requests and their KV cache; keeps no clock."""
 
     def __init__(self, settings: SchedulerSettings, cache: KVCache, *, group_tokens: int) -> None:
         self.settings = settings
@@ -42,33 +42,35 @@ class Scheduler:
         self.cached_tokens = 0
         self._group_tokens = group_tokens
         self._admitted = 0
-        self._full = False
-        """Whether the head of the queue found no KV blocks; so it stays until some free up."""
+        self._refused: Sequence | None = None
+        """A head of the queue that found no KV blocks, and will not until some free up."""
 
-    def add(self, sequence: Sequence) -> None:
-        """Queue a request."""
-        self.waiting.push(sequence)
-        if self.waiting.head is sequence:
-            self._full = False
-
-    def admission_s(self) -> float:
+    def admission_s(self, now_s: float) -> float:
         """The earliest time at which a waiting request may be admitted, as things stand."""
         settings = self.settings
-        if not len(self.waiting) or self._full or len(self.running) >= settings.max_num_seqs:
+        if not len(self.waiting) or len(self.running) >= settings.max_num_seqs:
             return math.inf
         if settings.batch_policy == "decode_first" and self.decodes.count:
             return math.inf
-        return self.waiting.opens_at_s(len(self.running))
+        opens_s = self.waiting.opens_at_s(len(self.running))
+        if opens_s > now_s and self.waiting.head(gate_open=False) not in (None, self._refused):
+            return now_s
+        head = self.waiting.head(gate_open=True)
+        return math.inf if head and head is self._refused else opens_s
 
-    def plan(self, admit: bool) -> Plan:
-        """The next step; ``admit`` says whether the queue may be looked at."""
+    def plan(self, now_s: float) -> Plan:
+        """The next step."""
         policy = self.settings.batch_policy
+        admit = self.admission_s(now_s) <= now_s
+        gate_open = self.waiting.opens_at_s(len(self.running)) <= now_s
+        if gate_open and not self.running:
+            self.waiting.form_batch()
         hide_decodes = policy == "prefill_first" and (bool(self.prefilling) or admit)
         hide_prefills = policy == "decode_first" and self.decodes.count > 0
         plan = Plan(decode=not hide_decodes)
         budget = self._schedule_running(plan, prefills=not hide_prefills)
         if admit and not plan.preempted:
-            self._admit(plan, budget)
+            self._admit(plan, budget, gate_open=gate_open)
         if hide_decodes and not plan.chunks:
             # No room for any prompt: the decodes run on and free some.
             plan.decode = True
@@ -146,22 +148,27 @@ class Scheduler:
         victim.computed = 0
         victim.preemptions += 1
         self.preemptions += 1
-        self.waiting.push_preempted(victim)
+        self.waiting.push(victim)
 
-    def _admit(self, plan: Plan, budget: int) -> None:
+    def _admit(self, plan: Plan, budget: int, *, gate_open: bool) -> None:
         """Move waiting requests to the running ones while budget, slots and blocks last."""
         settings = self.settings
-        while len(self.waiting) and budget > 0 and len(self.running) < settings.max_num_seqs:
-            sequence = self.waiting.head
+        while budget > 0 and len(self.running) < settings.max_num_seqs:
+            sequence = self.waiting.head(gate_open=gate_open)
+            if sequence is None:
+                return
             hits = self._cached_groups(sequence)
             tokens = self._chunk(sequence, computed=hits * self._group_tokens)
             if tokens > budget and not settings.enable_chunked_prefill:
                 return
             tokens = min(tokens, budget)
             if not self._take_blocks(sequence, hits, tokens):
-                self._full = True
+                self.waiting.close_batch()
+                # With idle hits it may yet fit: once they are evicted, its first chunk is smaller.
+                if not self.cache.idle_blocks(sequence.request.blocks[:hits]):
+                    self._refused = sequence
                 return
-            self.waiting.pop()
+            self.waiting.pop(gate_open=gate_open)
             sequence.computed = hits * self._group_tokens
             sequence.groups = hits
             sequence.order = self._admitted
@@ -225,7 +232,7 @@ class Scheduler:
             and self.cache.publish(groups[sequence.groups])
         ):
             sequence.groups += 1
-            self._full = False
+            self._refused = None
 
     def retire(self, finished: list[Sequence], now_s: float) -> list[Sequence]:
         """Let finished requests go."""
@@ -241,4 +248,4 @@ class Scheduler:
         self.cache.release(blocks_for(sequence.computed) - blocks_for(shared))
         self.cache.drop(sequence.request.blocks[: sequence.groups])
         sequence.groups = 0
-        self._full = False
+        self._refused = None

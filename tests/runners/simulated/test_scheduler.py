@@ -1,46 +1,23 @@
-"""The scheduler against a plain transcription of vLLM V1's loop, and against hand-made logs."""
+"""The scheduler against a plain transcription of vLLM V1's loop, with the gate of ours."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from objectives import Load, Request, Workload
-from runners.simulated.kv_cache import KVCache, blocks_for
-from runners.simulated.replica import Replica, StepEvent
-from runners.simulated.scheduler import Scheduler
+from runners.simulated.kv_cache import blocks_for
+from runners.simulated.replica import Replica
 from runners.simulated.settings import SchedulerSettings
 from runners.simulated.simulation import simulate
-
-MS_PER_STEP = 8.0
-
-
-class Linear:
-    """10 ms a step would do; these terms make every composition cost something else."""
-
-    source = "a test"
-    uncertainty = "exact"
-
-    def step_ms(
-        self,
-        prefill_requests: int,
-        prefill_tokens: int,
-        prefill_kv_tokens: int,
-        decode_requests: int,
-        decode_kv_tokens: int,
-    ) -> float:
-        return (
-            MS_PER_STEP
-            + 0.25 * prefill_tokens
-            + 0.001953125 * prefill_kv_tokens
-            + 0.5 * decode_requests
-            + 0.00390625 * decode_kv_tokens
-        )
+from runners.simulated.step_time import StepTime
 
 
-@dataclass
-class _Plain:
+@dataclass(eq=False)
+class Plain:
     """A request in the plain transcription."""
 
     index: int
@@ -49,8 +26,8 @@ class _Plain:
     computed: int = 0
     outputs: int = 0
     blocks: int = 0
-    first_s: float | None = None
-    finish_s: float | None = None
+    first_s: float = math.nan
+    finish_s: float = math.nan
     preempted: bool = False
 
     @property
@@ -59,52 +36,47 @@ class _Plain:
 
 
 def plain_v1(  # noqa: C901
-    requests: list[Request], options: SchedulerSettings, blocks: int
+    requests: list[Request], options: SchedulerSettings, blocks: int, steps: StepTime
 ) -> list[tuple[float, float]]:
     """(first token, last token) of every request: one dictionary-free walk per step."""
-    todo = [_Plain(i, r, r.input_tokens) for i, r in enumerate(requests)]
+    todo = [Plain(i, r, r.input_tokens) for i, r in enumerate(requests)]
     everyone = list(todo)
-    waiting: list[_Plain] = []
-    running: list[_Plain] = []
-    free, now = blocks, 0.0
+    waiting: list[Plain] = []
+    running: list[Plain] = []
+    free, now, joining = blocks, 0.0, 0
     by_priority = options.scheduling_policy == "priority"
     while todo or waiting or running:
         while todo and todo[0].request.arrival_s <= now:
             waiting.append(todo.pop(0))
-        if not waiting and not running:
-            now = todo[0].request.arrival_s
+        opens = gate_opens_s(waiting, running, joining, options)
+        if not running and (not waiting or opens > now) and not any(s.preempted for s in waiting):
+            now = min(opens, todo[0].request.arrival_s if todo else math.inf)
             continue
-        if by_priority:
-            waiting.sort(key=lambda s: s.urgency)
+        if not running and opens <= now:
+            joining = min(sum(not s.preempted for s in waiting), options.max_num_seqs)
         budget = options.max_num_batched_tokens
-        granted: list[tuple[_Plain, int]] = []
+        granted: list[tuple[Plain, int]] = []
         preempted = False
 
         index = 0
         while index < len(running) and budget > 0:
             seq = running[index]
-            tokens = _wanted(seq, options, len(running) + len(waiting))
-            tokens = min(tokens, budget)
-            dead = False
+            tokens = min(wanted(seq, options, len(running) + len(waiting)), budget)
             while (need := blocks_for(seq.computed + tokens) - seq.blocks) > free:
                 victim = max(running, key=lambda s: s.urgency) if by_priority else running[-1]
-                place = running.index(victim)
+                index -= running.index(victim) < index
                 running.remove(victim)
-                if place < index:
-                    index -= 1
                 for grant in [g for g in granted if g[0] is victim]:
                     granted.remove(grant)
                     budget += grant[1]
                 free += victim.blocks
                 victim.blocks = victim.computed = 0
                 victim.target = victim.request.input_tokens + victim.outputs
-                victim.preempted = True
+                victim.preempted = preempted = True
                 waiting.insert(0, victim)
-                preempted = True
                 if victim is seq:
-                    dead = True
                     break
-            if dead:
+            if seq not in running:
                 break
             free -= need
             seq.blocks += need
@@ -113,12 +85,21 @@ def plain_v1(  # noqa: C901
             index += 1
         if by_priority:
             waiting.sort(key=lambda s: s.urgency)
-        while not preempted and waiting and budget > 0 and len(running) < options.max_num_seqs:
-            seq = waiting[0]
-            tokens = min(_wanted(seq, options, len(running) + len(waiting)), budget)
-            if blocks_for(tokens) > free:
+        candidates = [s for s in waiting if s.preempted or opens <= now]
+        static = options.batch_policy == "static"
+        while not preempted and candidates and budget > 0 and len(running) < options.max_num_seqs:
+            seq = candidates.pop(0)
+            if static and not seq.preempted and not joining:
+                continue
+            tokens = wanted(seq, options, len(running) + len(waiting))
+            if tokens > budget and not options.enable_chunked_prefill:
                 break
-            waiting.pop(0)
+            tokens = min(tokens, budget)
+            if blocks_for(tokens) > free:
+                joining = 0
+                break
+            waiting.remove(seq)
+            joining -= not seq.preempted
             free -= blocks_for(tokens)
             seq.blocks = blocks_for(tokens)
             running.append(seq)
@@ -129,7 +110,7 @@ def plain_v1(  # noqa: C901
         prompts = [(s, n) for s, n in granted if s.computed < s.target]
         decodes = [s for s, _ in granted if s.computed >= s.target]
         now += (
-            Linear().step_ms(
+            steps.step_ms(
                 len(prompts),
                 sum(n for _, n in prompts),
                 sum(s.computed for s, _ in prompts),
@@ -143,15 +124,15 @@ def plain_v1(  # noqa: C901
             if seq.computed < seq.target:
                 continue
             seq.outputs += 1
-            seq.first_s = now if seq.first_s is None else seq.first_s
+            seq.first_s = now if math.isnan(seq.first_s) else seq.first_s
             if seq.outputs == seq.request.output_tokens:
                 seq.finish_s = now
                 running.remove(seq)
                 free += seq.blocks
-    return [(s.first_s or math.nan, s.finish_s or math.nan) for s in everyone]
+    return [(s.first_s, s.finish_s) for s in everyone]
 
 
-def _wanted(seq: _Plain, options: SchedulerSettings, present: int) -> int:
+def wanted(seq: Plain, options: SchedulerSettings, present: int) -> int:
     if seq.computed >= seq.target:
         return 1
     tokens = seq.target - seq.computed
@@ -159,20 +140,18 @@ def _wanted(seq: _Plain, options: SchedulerSettings, present: int) -> int:
     return min(tokens, limit) if limit and present > 1 else tokens
 
 
-def replica(
-    options: SchedulerSettings,
-    blocks: int,
-    log: list[StepEvent] | None = None,
-    *,
-    group_tokens: int = 16,
-    prefix_caching: bool = False,
-) -> Replica:
-    cache = KVCache(blocks, group_blocks=group_tokens // 16, prefix_caching=prefix_caching)
-    return Replica(
-        Scheduler(options, cache, group_tokens=group_tokens),
-        Linear(),
-        None if log is None else log.append,
-    )
+def gate_opens_s(
+    waiting: list[Plain], running: list[Plain], joining: int, options: SchedulerSettings
+) -> float:
+    """When requests that have not run yet may be admitted, as things stand."""
+    if options.batch_policy == "static" and running:
+        return 0.0 if joining > 0 and any(not s.preempted for s in waiting) else math.inf
+    free = options.max_num_seqs - len(running)
+    enough = min(free, options.batch_wait_min_requests or options.max_num_seqs)
+    if options.batch_wait_timeout_ms == 0 or len(waiting) >= max(1, enough):
+        return 0.0 if waiting else math.inf
+    held = [s.request.arrival_s for s in waiting if not s.preempted]
+    return min(held) + options.batch_wait_timeout_ms / 1000 if held else math.inf
 
 
 request_lists = st.lists(
@@ -185,31 +164,43 @@ request_lists = st.lists(
     min_size=1,
     max_size=14,
 )
-options_st = st.builds(
+all_settings = st.builds(
     SchedulerSettings,
     max_num_seqs=st.integers(1, 8),
     max_num_batched_tokens=st.integers(8, 128),
     long_prefill_token_threshold=st.sampled_from([0, 0, 16, 50]),
     scheduling_policy=st.sampled_from(["fcfs", "fcfs", "priority"]),
+    batch_policy=st.sampled_from(["continuous", "continuous", "static"]),
+    batch_wait_timeout_ms=st.sampled_from([0.0, 0.0, 20.0, 100.0, 1000.0]),
+    batch_wait_min_requests=st.sampled_from([0, 2, 4]),
+) | st.builds(
+    SchedulerSettings,
+    max_num_seqs=st.integers(1, 8),
+    max_num_batched_tokens=st.integers(260, 600),
+    enable_chunked_prefill=st.just(False),
 )
 
 
-@settings(max_examples=300, deadline=None)
-@given(rows=request_lists, options=options_st, spare=st.integers(0, 40))
-def test_the_scheduler_serves_every_request_when_vllms_own_loop_does(
-    rows: list[tuple[float, int, int, int]], options: SchedulerSettings, spare: int
+@settings(max_examples=300)
+@given(rows=request_lists, options=all_settings, spare=st.integers(0, 40))
+def test_every_request_is_served_when_vllms_own_loop_serves_it(
+    replica: Callable[..., Replica],
+    uneven: Callable[..., StepTime],
+    rows: list[tuple[float, int, int, int]],
+    options: SchedulerSettings,
+    spare: int,
 ) -> None:
     requests = [Request(t, i, o, priority=p) for t, i, o, p in sorted(rows)]
     blocks = max(blocks_for(r.input_tokens + r.output_tokens) for r in requests) + spare
-    engine = replica(options, blocks)
+    engine = replica(steps=uneven(), blocks=blocks, **asdict(options))
     run = simulate(Load(workload=Workload(name="t", requests=tuple(requests))), [engine])
 
-    expected = plain_v1(requests, options, blocks)
     actual = [
         (r.arrival_s + (r.ttft_ms or 0) / 1000, r.arrival_s + (r.e2el_ms or 0) / 1000)
         for r in run.results
     ]
-    for (first, last), (expected_first, expected_last) in zip(actual, expected, strict=True):
-        assert math.isclose(first, expected_first, abs_tol=1e-9)
-        assert math.isclose(last, expected_last, abs_tol=1e-9)
+    for served, expected in zip(
+        actual, plain_v1(requests, options, blocks, uneven()), strict=True
+    ):
+        assert served == pytest.approx(expected, abs=1e-9)
     assert engine.scheduler.cache.available == blocks
