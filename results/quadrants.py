@@ -88,7 +88,28 @@ def better_by(a: TrialRecord, b: TrialRecord, quadrant: Quadrant, tie: float) ->
         return None
     goal, x, y = found
     good, bad = (x, y) if goal.direction == "maximize" else (y, x)
+    if good == bad:
+        return 1.0
     return good / bad if bad > 0 else None
+
+
+def over_default(
+    best: TrialRecord, default: TrialRecord | None, quadrant: Quadrant, tie: float
+) -> tuple[Goal, float, float | None]:
+    """(goal, the winner's value, how many times better than the default's) of a winner.
+
+    Raises:
+        ValueError: the winner has none of the quadrant's goals.
+    """
+    ratio = better_by(best, default, quadrant, tie) if default else None
+    if default and ratio is not None and ratio < 1 and default.serves(quadrant):
+        # Tied with the winner, but not with the best that the winner is tied with.
+        tie, ratio = 0.0, better_by(best, default, quadrant, 0.0)
+    compared = deciding_goal(best, default, quadrant, tie) if default else None
+    found = compared or deciding_goal(best, best, quadrant, tie)
+    if found is None:
+        raise ValueError(f"A winner has a goal of its quadrant, but that of {quadrant} has none.")
+    return found[0], found[1], ratio
 
 
 def regret(
@@ -121,4 +142,4 @@ def _regret(
     ratio = better_by(record, best, served, tie)
     if found is None or ratio is None:
         return None
-    return 0.0 if tied(found[1], found[2], tie) else max(0.0, 1 - ratio)
+    return 0.0 if tied(*found[1:], tie) else max(0.0, 1 - ratio)

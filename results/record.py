@@ -3,7 +3,8 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from types import NoneType
+from typing import Any, Literal, NoReturn, get_args
 
 from objectives import Bound, Judgement, LoadName, Measurement, Quadrant, Verdict, judge
 from search_spaces import Config
@@ -11,6 +12,17 @@ from search_spaces import Config
 Origin = Literal["default", "preset", "sampler", "transfer", "confirm"]
 Judgements = Mapping[str, Judgement]
 """Judgements by the name of the bound, in the order of the names."""
+NUMBER = (int, float)
+KINDS: Mapping[str, tuple[type, ...]] = {
+    "number": (int,),
+    "objective": (str,),
+    "config": (dict,),
+    "loads": (dict,),
+    "failure": (dict, NoneType),
+    "stopped_early": (bool,),
+    "engine_s": NUMBER,
+    "launch_id": (int, NoneType),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +66,8 @@ class TrialRecord:
         return value
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True, allow_nan=False)
+        """One line; everything keeps its order, so a config reads the same from the disk."""
+        return json.dumps(asdict(self), allow_nan=False)
 
     @classmethod
     def from_json(cls, line: str) -> "TrialRecord":
@@ -64,14 +77,17 @@ class TrialRecord:
             ValueError: the line is not a trial record.
         """
         try:
-            kept = json.loads(line)
+            kept = json.loads(line, parse_constant=_not_finite)
             kept["sla"] = _judgements(kept["sla"])
             kept["quadrants"] = {
                 Quadrant(name): _judgements(sla) for name, sla in kept["quadrants"].items()
             }
-            return cls(**kept)
-        except (KeyError, TypeError, AttributeError) as error:
+            record = cls(**kept)
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"Not a trial record: {error}") from error
+        if wrong := _wrong(record):
+            raise ValueError(f"Not a trial record: `{wrong}` is of another kind")
+        return record
 
 
 def all_met(judgements: Judgements) -> bool:
@@ -84,7 +100,25 @@ def judge_all(bounds: tuple[Bound, ...], measurement: Measurement) -> dict[str, 
 
 
 def _judgements(kept: Mapping[str, Any]) -> dict[str, Judgement]:
-    return {
+    read = {
         name: Judgement(**{**judgement, "verdict": Verdict(judgement["verdict"])})
         for name, judgement in kept.items()
     }
+    for name, j in read.items():
+        if not all(isinstance(n, NUMBER) for n in (j.limit, j.excess, j.value or 0, j.share or 0)):
+            raise TypeError(f"a number of the bound {name} is none")
+    return read
+
+
+def _wrong(record: TrialRecord) -> str | None:
+    """The first field that holds something of another kind."""
+    found = [name for name, kind in KINDS.items() if not isinstance(getattr(record, name), kind)]
+    if not found and not all(isinstance(metrics, dict) for metrics in record.loads.values()):
+        found = ["loads"]
+    if record.origin not in get_args(Origin):
+        found.append("origin")
+    return found[0] if found else None
+
+
+def _not_finite(constant: str) -> NoReturn:
+    raise ValueError(f"Not a trial record: {constant} is no number in JSON")

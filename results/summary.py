@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from objectives import Goal, Profile, Quadrant, Verdict
+from objectives import Profile, Quadrant
 from results.differences import unused_knobs
+from results.nearest import nearest
 from results.pareto import front, values
 from results.quadrants import (
     Selection,
     best_with_ours,
     better_by,
-    deciding_goal,
+    over_default,
     regret,
     winner,
 )
@@ -66,7 +67,7 @@ def summarise(
         "front": _front(facts, answered),
         "unused_knobs": _unused(facts, answered, selection),
         "infeasible": next(
-            (_nearest(served_by[q], facts, q) for q in own if winners[q] is None), None
+            (_infeasible(served_by[q], q, selection) for q in own if winners[q] is None), None
         ),
     }
 
@@ -75,9 +76,13 @@ def _serving(
     facts: StudyFacts, records: Sequence[TrialRecord], quadrant: Quadrant
 ) -> list[TrialRecord]:
     """The records that speak for a quadrant: its own objective's, else the study's only one's."""
-    names = [p.name for p in facts.profiles if p.quadrant is quadrant]
-    names = names or [p.name for p in facts.profiles]
-    return [r for r in records if r.objective == names[0]]
+    name = _served_by(facts, quadrant).name
+    return [r for r in records if r.objective == name]
+
+
+def _served_by(facts: StudyFacts, quadrant: Quadrant) -> Profile:
+    own = [profile for profile in facts.profiles if profile.quadrant is quadrant]
+    return (own or list(facts.profiles))[0]
 
 
 def _counts(answered: Sequence[TrialRecord]) -> dict[str, int]:
@@ -112,12 +117,7 @@ def _cost(answered: Sequence[TrialRecord], facts: StudyFacts, wall_s: float) -> 
 def sla_json(judgements: Judgements) -> dict[str, Any]:
     """``{bound: {limit, value, share, verdict}}``."""
     return {
-        name: {
-            "limit": j.limit,
-            "value": j.value,
-            "share": j.share,
-            "verdict": str(j.verdict),
-        }
+        name: {"limit": j.limit, "value": j.value, "share": j.share, "verdict": str(j.verdict)}
         for name, j in judgements.items()
     }
 
@@ -148,17 +148,13 @@ def _best(
     if best is None:
         return None
     baseline = _default(served, best.objective)
-    reference = baseline or best
-    found = deciding_goal(best, reference, quadrant, selection.tie)
-    if found is None:
-        raise ValueError(f"The winner of {quadrant} has none of its goals.")
-    ratio = better_by(best, reference, quadrant, selection.tie) if baseline else None
+    goal, value, ratio = over_default(best, baseline, quadrant, selection.tie)
     return {
         "config": dict(best.config),
         "objective": best.objective,
         "loads": dict(best.loads),
         "sla": sla_json(best.quadrants[quadrant]),
-        "goal": {"metric": found[0].metric, "value": found[1]},
+        "goal": {"metric": goal.metric, "value": value},
         "trial": best.number,
         "gain": None if ratio is None else {"ratio": ratio, "low": None, "high": None},
         "baseline_keeps_sla": baseline is not None and baseline.serves(quadrant),
@@ -181,14 +177,10 @@ def _ours(
     return {"config": dict(record.config), "trial": record.number, "extra_gain": ratio - 1}
 
 
-def _goals(facts: StudyFacts, profile: Profile) -> tuple[Goal, Goal]:
-    return profile.values(capacity=facts.capacity)
-
-
 def _front(facts: StudyFacts, answered: Sequence[TrialRecord]) -> list[dict[str, Any]]:
     rows = []
     for profile in facts.profiles:
-        goals = _goals(facts, profile)
+        goals = profile.values(capacity=facts.capacity)
         mine = [r for r in answered if r.objective == profile.name]
         for record in front(mine, goals):
             found = values(record, goals) or ()
@@ -205,40 +197,35 @@ def _front(facts: StudyFacts, answered: Sequence[TrialRecord]) -> list[dict[str,
 
 
 def _unused(facts: StudyFacts, answered: Sequence[TrialRecord], selection: Selection) -> list[str]:
-    """Knobs without effect on any objective; one that matters to any is used."""
+    """Knobs without effect on any goal of any objective."""
     per_objective = []
     for profile in facts.profiles:
         mine = [r for r in answered if r.objective == profile.name]
-        goals = (*_goals(facts, profile), *profile.quadrant.goals)
+        speaks_for = [q for q in Quadrant if _served_by(facts, q) is profile]
+        goals = [
+            *profile.values(capacity=facts.capacity),
+            *(goal for quadrant in speaks_for for goal in quadrant.goals),
+        ]
         per_objective.append(unused_knobs(mine, selection.space, goals, selection.tie))
     return [k for k in selection.space.searched if all(k in found for found in per_objective)]
 
 
-def _nearest(
-    served: Sequence[TrialRecord], facts: StudyFacts, quadrant: Quadrant
+def _infeasible(
+    served: Sequence[TrialRecord], quadrant: Quadrant, selection: Selection
 ) -> dict[str, Any] | None:
-    """The trial that comes nearest to the SLA, the bound it misses by most, and the price."""
-    measured = [r for r in served if r.failure is None and r.quadrants[quadrant]]
-    if not measured:
+    """The nearest config, the bound it misses by most, and what that bound would have to be."""
+    found = nearest(served, quadrant, selection)
+    if found is None:
         return None
-
-    def missed(record: TrialRecord) -> dict[str, float]:
-        judgements = record.quadrants[quadrant].items()
-        return {name: j.excess for name, j in judgements if j.verdict is not Verdict.MET}
-
-    broken = [r for r in measured if missed(r)]
-    if not broken:
-        return None
-    nearest = min(broken, key=lambda r: (max(missed(r).values()), r.number))
-    binding = max(missed(nearest), key=lambda name: missed(nearest)[name])
-    judgement = nearest.quadrants[quadrant][binding]
+    record, binding = found
+    judgement = record.quadrants[quadrant][binding]
     direction = 1 if "<=" in binding else -1
     return {
         "nearest": {
-            "config": dict(nearest.config),
-            "trial": nearest.number,
-            "loads": dict(nearest.loads),
-            "sla": sla_json(nearest.quadrants[quadrant]),
+            "config": dict(record.config),
+            "trial": record.number,
+            "loads": dict(record.loads),
+            "sla": sla_json(record.quadrants[quadrant]),
         },
         "binding": binding,
         "price": {

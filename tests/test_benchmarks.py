@@ -1,0 +1,81 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+EVERY = ["paretune", "machine", "cpu_pressure_avg10_percent"]
+RUN = [
+    "requests",
+    "output_tokens",
+    "engine_steps",
+    "mean_running_per_replica",
+    "simulated_s",
+    "first_wall_s",
+    "median_wall_s",
+    "median_cpu_s",
+    "engine_steps_per_s",
+    "requests_per_s",
+    "simulated_s_per_s",
+]
+START = ["median_cpu_s", "median_wall_s", "least_cpu_s", "most_cpu_s"]
+
+
+def measured(benchmark: str, *options: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{benchmark}", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_startup_tells_what_help_costs_beside_a_bare_python(tmp_path: Path) -> None:
+    out = tmp_path / "startup.json"
+    found = measured("startup", "--runs", "1", "--out", str(out))
+    assert list(found) == [*EVERY, "runs", "tune --help", "python -c pass"]
+    assert list(found["tune --help"]) == list(found["python -c pass"]) == START
+    assert json.loads(out.read_text("utf-8")) == found
+
+
+def test_simulator_speed_tells_steps_and_requests_a_second_mixed_and_decoding_only() -> None:
+    found = measured("simulator_speed", "--requests", "8", "--request-rate", "4", "--repeats", "1")
+    assert list(found) == [*EVERY, "engine", "config", "repeats", "mixed", "decode_only"]
+    assert list(found["mixed"]) == ["request_rate_per_s", *RUN]
+    assert list(found["decode_only"]) == RUN
+    # One prefill step and one step for each further token, on each of four replicas.
+    kept = {
+        key: found["decode_only"][key] for key in ("requests", "output_tokens", "engine_steps")
+    }
+    assert kept == {"requests": 8, "output_tokens": 8 * 512, "engine_steps": 4 * 512}
+
+
+def test_study_speed_tells_what_a_whole_study_takes() -> None:
+    found = measured("study_speed", "--trials", "1", "--requests", "60", "--mlflow", "off")
+    assert list(found) == [
+        *EVERY,
+        "command",
+        "exit_status",
+        "trials",
+        "wall_s",
+        "cpu_s",
+        "wall_s_per_trial",
+        "cpu_s_per_trial",
+        "peak_rss_mb",
+        "simulated_engine_s",
+    ]
+    assert (found["command"], found["trials"]) == (
+        "tune --objective chat --trials 1 --requests 60 --mlflow off",
+        1,
+    )
+
+
+def test_a_benchmark_names_the_machine_it_ran_on_and_how_busy_that_was() -> None:
+    found = measured("startup", "--runs", "1")
+    assert list(found["machine"]) == ["cores", "cpu", "python", "system"]
+    assert found["machine"]["python"] == sys.version.split()[0]
+    assert list(found["cpu_pressure_avg10_percent"]) == ["before", "after"]
