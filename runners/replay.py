@@ -13,8 +13,8 @@ from runners.base import Description, EngineError, Failure, FailureKind
 from search_spaces import Config, Value
 
 Answer = Measurement | Failure
-Key = tuple[frozenset[tuple[str, Value]], float]
-"""A config's settings, and requests per second or, in a closed loop, the concurrency."""
+Key = tuple[frozenset[tuple[str, Value]], str, int, int | None, float]
+"""A config's settings; a workload's name, its requests, its concurrency and its rate."""
 DESCRIPTION = Description(
     engine="replay",
     version="1",
@@ -26,9 +26,10 @@ DESCRIPTION = Description(
 
 def key(config: Config, load: Load) -> Key:
     """Under which a mapping holds the measurement of a config under a load."""
-    workload = load.workload
-    level = workload.concurrency or workload.request_rate
-    return frozenset(config.items()), float(level) if math.isinf(level) else round(level, 6)
+    w = load.workload
+    # A rate is worked out from arrival times, which reading from a file may round.
+    rate = w.request_rate if math.isinf(w.request_rate) else round(w.request_rate, 6)
+    return frozenset(config.items()), w.name, len(w.requests), w.concurrency, rate
 
 
 @dataclass(slots=True)

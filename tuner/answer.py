@@ -93,16 +93,14 @@ def _header(answer: dict[str, Any], quadrant: str, best: dict[str, Any]) -> list
         f"paretune study {answer['study']}, trial {best['trial']}: {Quadrant(quadrant)} on "
         f"{best['objective']} traffic.",
         f"For {hardware['gpus']} x {hardware['gpu']}; start with: vllm serve --config THIS_FILE",
-        f"Expected: {best['goal']['metric']} {best['goal']['value']:.4g}"
-        + "".join(
-            f", {name} {offered[name]:.4g}"
-            for name in ("p95_ttft_ms", "p95_tpot_ms")
-            if offered.get(name) is not None and name != best["goal"]["metric"]
+        f"Expected: {best['goal']['metric']} {best['goal']['value']:.4g}; at the offered load "
+        + ", ".join(
+            f"{name} {offered[name]:.4g}"
+            for name in ("p95_ttft_ms", "p95_tpot_ms", "output_throughput")
+            if offered.get(name) is not None
         )
-        + " at the offered load.",
+        + ".",
     ]
     if answer["simulated"]:
         lines.append("SIMULATED, not measured: " + answer["uncertainty"])
-    if any(best["config"].get(name) for name in ("batch_wait_timeout_ms",)):
-        lines.append("Tuned with our scheduler class, whose settings this file leaves out.")
     return lines

@@ -1,29 +1,34 @@
 """The command line; every command imports what it needs when it runs."""
 
+import inspect
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from tuner.errors import BadInput, EngineTrouble, Exit
+from tuner.errors import BadInput, EngineTrouble, Exit, one_line
 from tuner.options import Options, with_options
+from tuner.sections import Command, Group
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder.")]
 Storage = Annotated[
-    str | None, typer.Option("--storage", help="The database URL, if not study.db.")
+    str | None,
+    typer.Option("--storage", metavar="URL", help="The study's database, if not DIR/study.db."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print summary.json.")]
-Mlflow = Annotated[str | None, typer.Option("--mlflow", help="Tracking URI, or off.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print the answer only.")]
+Mlflow = Annotated[
+    str | None, typer.Option("--mlflow", metavar="URI|off", help="Another tracking server.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print summary.json and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print the answer and nothing else.")]
 
 
 app = typer.Typer(
     name="tune",
-    add_completion=True,
-    no_args_is_help=True,
+    cls=Group,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Find the engine settings that serve your traffic best within your latency promise.",
@@ -31,44 +36,47 @@ app = typer.Typer(
 )
 
 
-def ending(status: int) -> None:
-    """Leave with an exit status."""
-    if status:
-        raise typer.Exit(status)
-
-
-def _study(options: Options) -> None:
+def _study(options: Options) -> Exit:
     """Run a study: search, judge, and write files to start servers from."""
-    from tuner.run import begin
+    from tuner.run import STUDIES, begin
+    from tuner.writable import refuse_unwritable
 
-    ending(begin(options))
+    refuse_unwritable(options.output or STUDIES)
+    return begin(options)
 
 
-def _plan(options: Options) -> None:
-    """Show the search space, what would be tried first and what it would cost."""
+def _plan(options: Options) -> Exit:
+    """Show what would be searched, tried first and spent; try nothing."""
     from tuner.plan import plan
 
     typer.echo(plan(options))
+    return Exit.DONE
 
 
-def _measure(options: Options) -> None:
+def _measure(options: Options) -> Exit:
     """Measure one config under one load and print it as JSON."""
     from tuner.measure import measure
 
     typer.echo(json.dumps(measure(options), indent=2, allow_nan=False))
+    return Exit.DONE
 
 
-def _root(run: Callable[[Options], None]) -> Callable[..., None]:
+def _root(run: Callable[[Options], Exit]) -> Callable[..., Exit | None]:
     """The study's own options stand before any command."""
-    import inspect
-
     plain = with_options(run)
 
-    def root(ctx: typer.Context, **given: object) -> None:
+    def root(ctx: typer.Context, **given: Any) -> Exit | None:
         if ctx.invoked_subcommand is None:
-            plain(**given)
-        elif given.get("objective") is not None:
-            raise BadInput(f"Options go after the command: tune {ctx.invoked_subcommand} ...")
+            return plain(**given)  # type: ignore[no-any-return]
+        for name in given:
+            source = ctx.get_parameter_source(name)
+            if source is not None and source.name != "DEFAULT":
+                option = f"--{name.replace('_', '-')}"
+                raise BadInput(
+                    f"{option} must come after the command: "
+                    f"tune {ctx.invoked_subcommand} {option} ..."
+                )
+        return None
 
     signature = inspect.signature(plain)
     context = inspect.Parameter(
@@ -83,26 +91,32 @@ def _root(run: Callable[[Options], None]) -> Callable[..., None]:
 
 
 app.callback(invoke_without_command=True)(_root(_study))
-app.command("plan")(with_options(_plan))
-app.command("measure")(with_options(_measure))
+app.command(
+    "plan", cls=Command, epilog="Example: tune plan --objective chat --set tensor_parallel_size=2"
+)(with_options(_plan))
+app.command(
+    "measure",
+    cls=Command,
+    epilog="Example: tune measure --objective chat --request-rate 20 --set max_num_seqs=64",
+)(with_options(_measure))
 
 
-@app.command()
+@app.command(epilog="Example: tune resume studies/chat-20260101T120000Z")
 def resume(
     directory: Folder,
     storage: Storage = None,
     mlflow: Mlflow = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
-) -> None:
-    """Go on with a study that was interrupted; print the result of one that is finished."""
+) -> Exit:
+    """Go on with a study, or print the result of a finished one."""
     from tuner.run import resume as go_on
 
-    ending(go_on(directory, storage_url=storage, mlflow=mlflow, json=as_json, quiet=quiet))
+    return go_on(directory, storage_url=storage, mlflow=mlflow, json=as_json, quiet=quiet)
 
 
-@app.command()
-def show(directory: Folder, as_json: AsJson = False, storage: Storage = None) -> None:
+@app.command(epilog="Example: tune show studies/chat-20260101T120000Z --json")
+def show(directory: Folder, as_json: AsJson = False, storage: Storage = None) -> Exit:
     """Print a study's answer again, from its folder."""
     from results.text import render
     from tuner.show import show as read
@@ -112,43 +126,57 @@ def show(directory: Folder, as_json: AsJson = False, storage: Storage = None) ->
         typer.echo(json.dumps(summary, indent=2, allow_nan=False))
     else:
         typer.echo(render(summary, folder=str(directory)))
+    return Exit.DONE
 
 
-@app.command()
-def sync(directory: Folder, mlflow: Mlflow = None, storage: Storage = None) -> None:
+@app.command(epilog="Example: tune sync studies/chat-20260101T120000Z --mlflow http://host:5000")
+def sync(directory: Folder, mlflow: Mlflow = None, storage: Storage = None) -> Exit:
     """Write to MLflow what it could not be told while the study ran."""
     from tuner.show import sync as catch_up
 
     typer.echo(catch_up(directory, mlflow=mlflow, storage_url=storage))
+    return Exit.DONE
 
 
-@app.command()
-def doctor() -> None:
+@app.command(epilog="Example: tune doctor")
+def doctor() -> Exit:
     """Check the installation, and who owns the command `tune`."""
     from tuner.doctor import report
 
     lines, healthy = report()
     typer.echo("\n".join(lines))
-    ending(0 if healthy else Exit.BAD_INPUT)
+    return Exit.DONE if healthy else Exit.BAD_INPUT
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run, turning what is foreseen into one line and an exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app()
+        # Not standalone: typer would print usage errors on several lines.
+        status = app(given or ["--help"], standalone_mode=False)
+        sys.stdout.flush()
     except BadInput as error:
         _leave(str(error), Exit.BAD_INPUT)
     except EngineTrouble as error:
         _leave(str(error), Exit.ENGINE_TROUBLE)
-    except KeyboardInterrupt:
-        _leave("interrupted; nothing had begun that could be lost", Exit.INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        raise SystemExit(Exit.BAD_INPUT) from None
+    except typer.TyperException as error:
+        _leave(_usage(error), Exit.BAD_INPUT)
     except OSError as error:
-        _leave(f"{error.filename or 'the disk'}: {error.strerror or error}", Exit.BAD_INPUT)
+        with suppress(OSError):
+            sys.stdout.close()  # what it still holds would fail once more on the way out
+        _leave(f"{error.filename or 'standard output'}: {error.strerror}", Exit.BAD_INPUT)
+    if status == Exit.INTERRUPTED and not isinstance(status, Exit):
+        _leave("interrupted before anything was begun", Exit.INTERRUPTED)
+    raise SystemExit(int(status or Exit.DONE))
 
 
-def _leave(sentence: str, status: Exit) -> None:
-    print(f"tune: {sentence}", file=sys.stderr)
+def _usage(error: typer.TyperException) -> str:
+    """What is wrong with the options themselves, in typer's words."""
+    sentence = error.format_message().replace("Value error, ", "").rstrip(".?")
+    command = getattr(getattr(error, "ctx", None), "command_path", "tune")
+    return f"{sentence}; see `{command} --help`."
+
+
+def _leave(sentence: str, status: Exit) -> NoReturn:
+    print(f"tune: {one_line(sentence)}", file=sys.stderr)
     raise SystemExit(int(status))

@@ -1,18 +1,22 @@
 """A study's folder: where everything a study writes goes, each file whole or not at all."""
 
+import errno
+import fcntl
 import json
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from objectives import LoadName, Measurement, Workload
 from results.record import TrialRecord
 from tuner.errors import BadInput
+from tuner.requests_table import parquet
 from tuner.traces import read_workload, write_workload
+
+SUBFOLDERS = ("requests", "best", "logs", "workloads")
 
 
 class Folder:
@@ -37,6 +41,16 @@ class Folder:
     def best(self) -> Path:
         return self.path / "best"
 
+    @property
+    def elsewhere(self) -> Path:
+        """Which study of which database it is, where that is not ``study.db``."""
+        return self.path / "storage.json"
+
+    @property
+    def begun(self) -> bool:
+        """Whether it holds a study, be its database here or elsewhere."""
+        return any(path.exists() for path in (self.database, self.elsewhere, self.trials))
+
     def create(self) -> None:
         """Make the folder and its subfolders, and prove that they can be written to.
 
@@ -44,14 +58,51 @@ class Folder:
             BadInput: they cannot.
         """
         try:
-            for name in ("requests", "best", "logs", "workloads"):
+            for name in SUBFOLDERS:
                 (self.path / name).mkdir(parents=True, exist_ok=True)
-            write_text(self.path / "logs" / ".writable", "")
+            write_whole(self.path / "logs" / ".writable", b"")
             (self.path / "logs" / ".writable").unlink()
         except OSError as error:
             raise BadInput(
                 f"Cannot write to {self.path}: {error.strerror}; choose another --output."
             ) from error
+
+    @contextmanager
+    def beginning(self) -> Iterator[None]:
+        """The folder, made for a new study and locked; gone again if that cannot be begun."""
+        there = self.path.exists()
+        try:
+            self.create()
+        except BadInput:
+            for path in () if there else (*map(self.path.joinpath, SUBFOLDERS), self.path):
+                with suppress(OSError):
+                    path.rmdir()
+            raise
+        with self.locked():
+            try:
+                yield
+            except BaseException:
+                if not there and not self.begun:
+                    shutil.rmtree(self.path, ignore_errors=True)
+                raise
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """The folder for this process alone; the lock goes when the process does.
+
+        Raises:
+            BadInput: another process has it.
+        """
+        with (self.path / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BadInput(
+                    f"{self.path} is in use by another tune process; wait for it or stop it."
+                ) from error
+            except OSError:
+                pass  # a file system without locks
+            yield
 
     def write_workloads(self, workloads: Sequence[Workload]) -> None:
         for workload in workloads:
@@ -61,42 +112,35 @@ class Folder:
         return tuple(read_workload(self.path / "workloads" / f"{name}.jsonl") for name in names)
 
     def append(self, records: Sequence[TrialRecord]) -> None:
-        """Add answered trials to ``trials.jsonl``."""
-        with self.trials.open("a", encoding="utf-8") as file:
-            file.writelines(record.to_json() + "\n" for record in records)
+        """Add answered trials to ``trials.jsonl``: all their lines or none."""
+        lines = "".join(record.to_json() + "\n" for record in records).encode()
+        with self.trials.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                if file.write(lines) < len(lines):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.trials))
+            except OSError:
+                file.truncate(before)
+                raise
 
-    def rewrite(self, records: Sequence[TrialRecord]) -> None:
-        """Make ``trials.jsonl`` anew from what the database holds."""
-        write_text(self.trials, "".join(record.to_json() + "\n" for record in records))
+    def settle(self, records: Sequence[TrialRecord]) -> None:
+        """Bring ``trials.jsonl`` and ``requests`` to what the database holds, and tidy up."""
+        lines = "".join(record.to_json() + "\n" for record in records)
+        write_whole(self.trials, lines.encode())
+        kept = {f"{record.number}.parquet" for record in records}
+        strays = [f for f in (self.path / "requests").iterdir() if f.name not in kept]
+        for file in (*strays, *self.path.glob(".*.partial"), *self.best.glob(".*.partial")):
+            file.unlink()
 
     def write_requests(
         self, number: int, loads: Mapping[str, Mapping[LoadName, Measurement]]
     ) -> None:
         """Every request of a trial, one row each, by objective and load."""
-        rows = [
-            {
-                "objective": objective,
-                "load": load,
-                "arrival_s": r.arrival_s,
-                "input_tokens": r.input_tokens,
-                "output_tokens": r.output_tokens,
-                "completed": r.completed,
-                "ttft_ms": r.ttft_ms,
-                "tpot_ms": r.tpot_ms,
-                "e2el_ms": r.e2el_ms,
-                "preemptions": r.preemptions,
-            }
-            for objective, measured in loads.items()
-            for load, measurement in measured.items()
-            for r in measurement.results
-        ]
-        path = self.path / "requests" / f"{number}.parquet"
-        partial = path.with_suffix(".partial")
-        pd.DataFrame(rows).to_parquet(partial, index=False)
-        partial.replace(path)
+        write_whole(self.path / "requests" / f"{number}.parquet", parquet(loads))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        write_text(self.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
+        write_whole(self.summary, text.encode())
 
     def write_best(self, texts: Mapping[str, str]) -> None:
         """``best/<quadrant>.yaml`` for every winner; a former winner's file goes."""
@@ -104,15 +148,15 @@ class Folder:
             if old.stem not in texts:
                 old.unlink()
         for quadrant, text in texts.items():
-            write_text(self.best / f"{quadrant}.yaml", text)
+            write_whole(self.best / f"{quadrant}.yaml", text.encode())
 
 
-def write_text(path: Path, text: str) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with partial.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

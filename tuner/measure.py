@@ -1,61 +1,95 @@
 """``tune measure``: one config under one load."""
 
+import math
+from dataclasses import replace
 from typing import Any
 
+from objectives import Measurement
 from objectives.sla import request_goodput
 from results.record import judge_all
 from results.summary import sla_json
-from runners import EngineError
+from runners import EngineError, Runner
+from search_spaces import Config
 from tuner.capacity import offered_load
 from tuner.errors import BadInput, EngineTrouble
 from tuner.options import Options
+from tuner.problem import Case
 from tuner.run import runner_of
 from tuner.sizing import size_to_default
-from tuner.spec import problem_of, resolve
+from tuner.spec import StudySpec, problem_of, resolve
 
 
 def measure(options: Options) -> dict[str, Any]:
-    """``{config, load, metrics, sla, engine}``; knobs not set take the engine's default."""
+    """``{config, load, metrics, sla, engine}``; knobs not set take the engine's default.
+
+    Raises:
+        BadInput: options that ask for several configs or loads, or a config against a rule.
+        EngineTrouble: the engine cannot be started with this config.
+    """
+    _refuse_several(options)
     spec, flows = resolve(options)
-    if len(flows) > 1:
-        raise BadInput("`tune measure` takes one objective, not all.")
+    # A study file's ranges are for a search; here its knobs stay at their defaults.
+    spec = replace(spec, ranges={})
     problem = problem_of(spec, tuple(flow.workload for flow in flows))
-    runner = runner_of(spec)
-    notes: list[str] = [note for flow in flows for note in flow.notes]
-    problem = size_to_default(problem, runner, spec.sized_to_default, notes.append)
-    case = problem.cases[0]
     config = problem.first[0][1]
     if broken := problem.space.broken_rules(config):
-        raise BadInput(f"`{broken[0].reads}` must hold: {broken[0].reason}.")
-    try:
-        with runner.launch(config) as engine:
-            measurement = engine.measure(offered_load(case.workload, case.profile.sla))
-    except EngineError as error:
-        raise EngineTrouble(str(error)) from error
-    rate = case.workload.request_rate
-    about = runner.description
+        raise BadInput(f"`{broken[0].reads}` must hold ({broken[0].reason}); change a --set.")
+    runner = runner_of(spec)
+    notes = [note for flow in flows for note in flow.notes]
+    problem = size_to_default(problem, runner, spec.sized_to_default, notes.append)
+    case = problem.cases[0]
+    measurement = _measured(runner, config, case)
     return {
         "config": dict(config),
-        "load": {
-            "objective": case.profile.name,
-            "source": case.workload.source,
-            "requests": len(case.workload.requests),
-            "request_rate": None if case.workload.concurrency or rate == float("inf") else rate,
-            "concurrency": case.workload.concurrency,
-            "notes": notes,
-        },
+        "load": _load(case, notes),
         "metrics": {
             **measurement.metrics,
             "request_goodput": request_goodput(case.profile.sla, measurement),
         },
         "sla": sla_json(judge_all(case.profile.sla, measurement)),
-        "engine": {
-            "engine": about.engine,
-            "version": about.version,
-            "simulated": about.simulated,
-            "uncertainty": about.uncertainty,
-            "model": spec.model.name,
-            "gpu": spec.gpu.name,
-            "gpus": spec.gpus,
-        },
+        "engine": _engine(spec, runner),
+    }
+
+
+def _refuse_several(options: Options) -> None:
+    if options.objective == "all":
+        raise BadInput("`tune measure` takes one objective, but --objective is all; name one.")
+    asked = {"--range": options.range, "--start-from": options.start_from}
+    if several := [option for option, given in asked.items() if given]:
+        raise BadInput(f"`tune measure` takes one config: --set knobs instead of {several[0]}.")
+
+
+def _measured(runner: Runner, config: Config, case: Case) -> Measurement:
+    try:
+        with runner.launch(config) as engine:
+            measured = engine.measure(offered_load(case.workload, case.profile.sla))
+    except EngineError as error:
+        raise EngineTrouble(str(error)) from error
+    return replace(measured, documents=case.documents)
+
+
+def _load(case: Case, notes: list[str]) -> dict[str, Any]:
+    workload = case.workload
+    rate = workload.request_rate
+    timed = workload.concurrency is None and math.isfinite(rate)
+    return {
+        "objective": case.profile.name,
+        "source": workload.source,
+        "requests": len(workload.requests),
+        "request_rate": rate if timed else None,
+        "concurrency": workload.concurrency,
+        "notes": notes,
+    }
+
+
+def _engine(spec: StudySpec, runner: Runner) -> dict[str, Any]:
+    about = runner.description
+    return {
+        "engine": about.engine,
+        "version": about.version,
+        "simulated": about.simulated,
+        "uncertainty": about.uncertainty,
+        "model": spec.model.name,
+        "gpu": spec.gpu.name,
+        "gpus": spec.gpus,
     }

@@ -1,58 +1,86 @@
 """``tune plan``: the space after its rules, what would be tried first, and what it would cost."""
 
-from search_spaces import SearchSpace
+from objectives import Bound
+from search_spaces import SearchSpace, Value
 from tuner.options import Options
-from tuner.problem import Problem
+from tuner.problem import Case, Problem
 from tuner.run import opening, runner_of
+from tuner.sizing import size_to_default
 from tuner.spec import StudySpec, problem_of, resolve
 from tuner.trial import try_out
 
 
 def plan(options: Options) -> str:
-    """What a study with these options would do; nothing of it is kept.
-
-    The cost is predicted by simulating the default config.
-    """
+    """What a study with these options would do; nothing of it is kept."""
     spec, flows = resolve(options)
     problem = problem_of(spec, tuple(flow.workload for flow in flows))
     runner = runner_of(spec)
+    notes: list[str] = []
+    problem = size_to_default(problem, runner, spec.sized_to_default, notes.append)
     lines = [opening(spec, problem, runner), ""]
-    for flow, profile in zip(flows, spec.profiles, strict=True):
-        workload = flow.workload
-        bounds = ", ".join(f"{b.name} ({b.source})" for b in profile.sla) or "no bound"
-        lines.append(f"{profile.name}: {len(workload.requests)} requests, {workload.source}")
-        lines.append(f"  SLA: {bounds}")
-        lines += [f"  {note}" for note in flow.notes]
-    lines += ["", *_space(problem.space), "", "Tried first:"]
-    for origin, config in problem.first:
-        changed = {name: config[name] for name in problem.space.departures(config)}
-        settings = ", ".join(f"{name}={value}" for name, value in changed.items())
-        lines.append(f"  {origin}: {settings or 'the engine default'}")
-    lines += ["", _cost(spec, problem)]
-    return "\n".join(lines)
+    for flow, case in zip(flows, problem.cases, strict=True):
+        lines += [*_case(case), *(f"  {note}" for note in flow.notes)]
+    lines += [*notes, "", *_space(problem.space), "", "Tried first:"]
+    lines += [f"  {line}" for line in _first(problem)]
+    return "\n".join([*lines, "", _cost(spec, problem)])
+
+
+def _case(case: Case) -> list[str]:
+    workload, name = case.workload, case.profile.name
+    bounds = ", ".join(_told(bound) for bound in case.profile.sla)
+    return [
+        f"{name}: {len(workload.requests)} requests, {workload.source}",
+        f"  SLA: {bounds or 'no bound'}",
+    ]
+
+
+def _told(bound: Bound) -> str:
+    return f"{bound.name} ({bound.source})" if bound.source else bound.name
 
 
 def _space(space: SearchSpace) -> list[str]:
-    lines = ["Searched:"]
+    lines = ["Searched:"] if space.searched else ["Searched: nothing, every knob is set."]
     for name, domain in space.searched.items():
         knob = space.knob(name)
         cost = "our scheduler class" if knob.owner == "ours" else f"{knob.turn} knob"
-        lines.append(f"  {name} ({cost}; default {knob.default}): {domain}")
+        lossy = ", may change answers" if knob.lossy else ""
+        lines.append(f"  {name}: {domain} (default {_text(knob.default)}; {cost}{lossy})")
         lines.append(f"    {knob.about}")
-    held = ", ".join(f"{name}={value}" for name, value in space.fixed.items())
-    lines += [f"Held: {held}", "Rules checked before any launch:"]
+    held = ", ".join(f"{name}={_text(value)}" for name, value in space.fixed.items())
+    lines += [f"Held: {held or 'nothing'}", "Rules that every config must keep:"]
     return lines + [f"  {rule.reads}: {rule.reason}" for rule in space.rules]
 
 
+def _text(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _first(problem: Problem) -> list[str]:
+    """The configs tried before any search, by where they depart from the engine's defaults."""
+    lines = []
+    for origin, config in problem.first:
+        changed = problem.space.departures(config)
+        settings = ", ".join(f"{name}={_text(config[name])}" for name in changed)
+        broken = problem.space.broken_rules(config)
+        ruled_out = f" (ruled out: {broken[0].reads})" if broken else ""
+        lines.append(f"{origin}: {settings or 'the engine as it comes'}{ruled_out}")
+    return lines
+
+
 def _cost(spec: StudySpec, problem: Problem) -> str:
+    """Predicted by simulating the default config."""
     outcome = try_out(problem, runner_of(spec), problem.first[0][1])
     if outcome.failure is not None:
         return f"The default config would fail: {outcome.failure.kind}: {outcome.failure.detail}"
+    each_s = outcome.engine_s
     if spec.trials is None:
-        return f"Predicted: {outcome.engine_s:,.0f} s of engine time a trial, by simulation."
-    hours = outcome.engine_s * spec.trials / 3600
+        trials = max(1, round((spec.budget_s or 0) / each_s))
+        return (
+            f"Predicted: {each_s:,.0f} s of engine time a trial, about {trials:,} trials in the "
+            "budget, by simulating the default config."
+        )
+    hours = each_s * spec.trials / 3600
     return (
-        f"Predicted: {outcome.engine_s:,.0f} s of engine time a trial, {hours:.1f} h for "
-        f"{spec.trials} trials ({hours * spec.gpus:.0f} GPU-hours), by simulating the default "
-        "config."
+        f"Predicted: {each_s:,.0f} s of engine time a trial, {hours:.1f} h for {spec.trials} "
+        f"trials ({hours * spec.gpus:.1f} GPU-hours), by simulating the default config."
     )

@@ -1,24 +1,23 @@
 """A study from beginning to end, begun anew or taken up again."""
 
 import json
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import optuna
 
-from results.text import render
+from objectives import Request, Workload
 from runners import Runner
 from runners.simulated import SimulatedRunner
 from tuner import answer, storage
-from tuner.errors import BadInput, Exit
+from tuner.ending import Ending
+from tuner.errors import BadInput, EngineTrouble, Exit
 from tuner.folder import Folder
+from tuner.interrupts import Interrupts
 from tuner.mirror import Mirror
 from tuner.mlflow_study import open_mlflow, remember, tracking_uri
 from tuner.options import Options
@@ -27,8 +26,24 @@ from tuner.progress import progress
 from tuner.sizing import size_to_default
 from tuner.spec import StudySpec, deployment_of, differences, problem_of, resolve
 from tuner.study import Loop
+from tuner.traffic import Traffic
+from tuner.trouble import explained
 
 STUDIES = Path("studies")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """All that one process needs to work on a study."""
+
+    study: str
+    spec: StudySpec
+    problem: Problem
+    runner: Runner
+    folder: Folder
+    options: Options
+    interrupts: Interrupts
+    started_s: float
 
 
 def runner_of(spec: StudySpec) -> Runner:
@@ -38,11 +53,49 @@ def runner_of(spec: StudySpec) -> Runner:
 
 def begin(options: Options) -> Exit:
     """``tune --objective NAME``."""
+    with Interrupts() as interrupts:
+        with interrupts.let_in():
+            run = _prepared(options, interrupts)
+        folder, asked = run.folder, options.storage
+        with explained(folder, asked), folder.beginning():
+            if folder.begun:
+                raise BadInput(f"{folder.path} now holds a study that was begun meanwhile.")
+            folder.write_workloads([case.workload for case in run.problem.cases])
+            studies = storage.create(folder, run.spec, run.study, run.problem, asked)
+            return _run(run, studies)
+
+
+def resume(
+    path: Path, *, storage_url: str | None, mlflow: str | None, json: bool, quiet: bool
+) -> Exit:
+    """``tune resume DIR``: the rest of a study; a finished one prints its result."""
+    folder = Folder(path)
+    url = storage.address(folder, storage_url)
+    with Interrupts() as interrupts, explained(folder, url), folder.locked():
+        started_s = time.monotonic() - wall_s(folder)
+        study, spec, studies = storage.load(folder, url)
+        run = Run(
+            study=study,
+            spec=spec,
+            problem=problem_of(spec, folder.read_workloads([p.name for p in spec.profiles])),
+            runner=runner_of(spec),
+            folder=folder,
+            options=Options(mlflow=mlflow, json=json, quiet=quiet, storage=url),
+            interrupts=interrupts,
+            started_s=started_s,
+        )
+        folder.create()
+        return _run(run, studies)
+
+
+def _prepared(options: Options, interrupts: Interrupts) -> Run:
+    """The study as asked for, its offered load set; nothing is written."""
     started_s = time.monotonic()
     spec, flows = resolve(options)
     study = options.study or f"{spec.objective}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     folder = Folder(options.output or STUDIES / study)
-    _refuse_another(folder, spec, options)
+    with explained(folder, options.storage):
+        _refuse_another(folder, spec, flows, options.storage)
     runner = runner_of(spec)
     problem = problem_of(spec, tuple(flow.workload for flow in flows))
     say = _speaker(options.quiet or options.json)
@@ -50,38 +103,59 @@ def begin(options: Options) -> Exit:
     for flow in flows:
         for note in flow.notes:
             say(f"{flow.workload.name}: {note}")
-    problem = size_to_default(problem, runner, spec.sized_to_default, say)
-    folder.create()
-    folder.write_workloads([case.workload for case in problem.cases])
-    studies = storage.create(folder, spec, study, problem, options.storage)
-    return _run(study, spec, problem, runner, folder, studies, options, started_s)
+    return Run(
+        study=study,
+        spec=spec,
+        problem=size_to_default(problem, runner, spec.sized_to_default, say),
+        runner=runner,
+        folder=folder,
+        options=options,
+        interrupts=interrupts,
+        started_s=started_s,
+    )
 
 
-def resume(
-    path: Path, *, storage_url: str | None, mlflow: str | None, json: bool, quiet: bool
-) -> Exit:
-    """``tune resume DIR``: the rest of a study; a finished one prints its result."""
-    started_s = time.monotonic() - wall_s(Folder(path))
-    folder = Folder(path)
-    study, spec, studies = storage.load(folder, storage_url)
-    problem = problem_of(spec, folder.read_workloads([p.name for p in spec.profiles]))
-    options = Options(mlflow=mlflow, json=json, quiet=quiet, storage=storage_url)
-    folder.create()
-    return _run(study, spec, problem, runner_of(spec), folder, studies, options, started_s)
+def _refuse_another(
+    folder: Folder, spec: StudySpec, flows: tuple[Traffic, ...], asked: str | None
+) -> None:
+    """A folder holds one study, which ``tune resume`` goes on with.
 
-
-def _refuse_another(folder: Folder, spec: StudySpec, options: Options) -> None:
-    if options.storage is not None or not folder.database.exists():
-        if folder.path.exists() and not folder.path.is_dir():
-            raise BadInput(f"{folder.path} is a file; --output needs a folder.")
+    Raises:
+        BadInput: it holds one, or it is no folder.
+    """
+    if folder.path.exists() and not folder.path.is_dir():
+        raise BadInput(f"{folder.path} is a file; --output needs a folder.")
+    if not folder.begun:
         return
-    _, there, _ = storage.load(folder, None)
-    other = differences(spec, there)
+    if not (folder.database.exists() or folder.elsewhere.exists()):
+        raise BadInput(
+            f"{folder.path} holds the trials of a study whose database is gone; "
+            "choose another --output."
+        )
+    _, there, _ = storage.load(folder, storage.address(folder, asked))
+    other = [*differences(spec, there), *_other_traffic(folder, there, flows)]
     what = f"another study, which differs in {', '.join(other)}" if other else "this very study"
     raise BadInput(
         f"{folder.path} already holds {what}; `tune resume {folder.path}` continues it, "
         "another --output keeps both."
     )
+
+
+def _other_traffic(folder: Folder, there: StudySpec, flows: tuple[Traffic, ...]) -> list[str]:
+    """The workloads whose requests differ; rates sized to the hardware are no difference."""
+    names = [profile.name for profile in there.profiles]
+    if names != [flow.workload.name for flow in flows]:
+        return []
+    return [
+        f"the workload of {name}"
+        for name, flow, kept in zip(names, flows, folder.read_workloads(names), strict=True)
+        if _requests(flow.workload, timed=not flow.sized_to_default)
+        != _requests(kept, timed=not flow.sized_to_default)
+    ]
+
+
+def _requests(workload: Workload, *, timed: bool) -> list[Request]:
+    return [r if timed else replace(r, arrival_s=0.0) for r in workload.requests]
 
 
 def opening(spec: StudySpec, problem: Problem, runner: Runner) -> str:
@@ -100,83 +174,37 @@ def _speaker(silent: bool) -> Callable[[str], None]:
     return say
 
 
-def _run(
-    study: str,
-    spec: StudySpec,
-    problem: Problem,
-    runner: Runner,
-    folder: Folder,
-    studies: list[optuna.Study],
-    options: Options,
-    started_s: float,
-) -> Exit:
-    about = answer.facts(study, spec, problem, runner.description)
+def _run(run: Run, studies: list[optuna.Study]) -> Exit:
+    """Trials until there are enough, then the answer; the answer so far when cut short."""
+    options, spec = run.options, run.spec
+    about = answer.facts(run.study, spec, run.problem, run.runner.description)
     remember(options.mlflow, studies[0])
-    uri = tracking_uri(options.mlflow, folder, studies[0])
+    uri = tracking_uri(options.mlflow, run.folder, studies[0])
     mirror = None if uri is None else Mirror(lambda: open_mlflow(uri, about, spec, studies[0]))
     loop = Loop(
-        problem=problem,
-        runner=runner,
+        problem=run.problem,
+        runner=run.runner,
         studies=studies,
-        selection=answer.selection(problem),
-        folder=folder,
+        selection=answer.selection(run.problem),
+        folder=run.folder,
         progress=progress(quiet=options.quiet, json=options.json),
         mirror=mirror.write if mirror else lambda record: None,
         trials=spec.trials,
         budget_s=spec.budget_s,
+        interruptible=run.interrupts.let_in,
     )
-    interrupted = False
+    cut_short: KeyboardInterrupt | EngineTrouble | None = None
     try:
-        with _ended_by_sigterm(), loop.progress:
+        with loop.progress:
             loop.run()
-    except KeyboardInterrupt:
-        interrupted = True
-    found = answer.summary(about, problem, loop.records, time.monotonic() - started_s)
-    folder.write_summary(found)
-    folder.write_best(answer.best_files(found, spec, problem.space))
-    _print(found, folder, options)
+    except (KeyboardInterrupt, EngineTrouble) as error:
+        cut_short = error
+    found = answer.summary(about, run.problem, loop.records, time.monotonic() - run.started_s)
+    ending = Ending(run.folder, spec, options, run.interrupts)
+    ending.write(found, run.problem.space)
     if mirror:
-        _finish(mirror, found, folder, loop, options, wait_s=5.0 if interrupted else 60.0)
-    if interrupted:
-        _say_interrupted(found, spec, folder)
-        return Exit.INTERRUPTED
-    return answer.exit_status(found, spec)
-
-
-def _print(found: dict[str, Any], folder: Folder, options: Options) -> None:
-    if options.json:
-        print(json.dumps(found, indent=2, allow_nan=False))
-    else:
-        print(render(found, folder=str(folder.path)))
-
-
-def _finish(
-    mirror: Mirror,
-    found: dict[str, Any],
-    folder: Folder,
-    loop: Loop,
-    options: Options,
-    *,
-    wait_s: float,
-) -> None:
-    files = [folder.summary, *sorted(folder.best.glob("*.yaml"))]
-    answered = [r for r in loop.records if r.answered]
-    link = mirror.finish(found, files, answered, wait_s=wait_s)
-    say = _speaker(options.quiet or options.json)
-    if link is None:
-        trouble = mirror.trouble or "MLflow has not taken all of the study"
-        print(f"{trouble}; `tune sync {folder.path}` makes it good.", file=sys.stderr)
-    else:
-        say(f"MLflow: {link}")
-
-
-def _say_interrupted(found: dict[str, Any], spec: StudySpec, folder: Folder) -> None:
-    of = f" of {spec.trials}" if spec.trials else ""
-    print(
-        f"\nInterrupted after {found['trials']['done']}{of} trials; nothing is lost. "
-        f"Go on with: tune resume {folder.path}",
-        file=sys.stderr,
-    )
+        ending.mirror(mirror, found, loop.records, hurried=cut_short is not None)
+    return ending.status(found, cut_short)
 
 
 def wall_s(folder: Folder) -> float:
@@ -185,17 +213,3 @@ def wall_s(folder: Folder) -> float:
         return float(json.loads(folder.summary.read_text("utf-8"))["cost"]["wall_s"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0.0
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends a study as Ctrl-C does."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -1,11 +1,12 @@
 """What is tried next: the default, presets, then TPE, with the best configs made simpler between.
 
-Every choice follows from the seed and the trials in storage alone, so a resumed study goes on as
-an uninterrupted one would.
+Every choice follows from the seed and the trials told so far alone, so a resumed study goes on as
+an uninterrupted one would: its trials have the same configs in the same order.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -28,10 +29,10 @@ def ask(
 ) -> tuple[optuna.Trial, Config, Origin]:
     """The next trial of a study, its full config and where it came from."""
     case = problem.case(study.study_name.rpartition("/")[2])
-    number = len(study.get_trials(deepcopy=False))
+    told = _told(study)
     if not _waiting(study):
-        _enqueue(study, problem, case, number, records, selection)
-    study.sampler = _tpe(_seed(problem.seed, case.profile.name, number))
+        _enqueue(study, problem, case, told, records, selection)
+    study.sampler = _tpe(_seed(problem.seed, case.profile.name, told))
     trial = study.ask()
     config = problem.space.suggest(trial)
     origin: Origin = trial.user_attrs.get(ORIGIN, "sampler")
@@ -42,19 +43,24 @@ def _waiting(study: optuna.Study) -> bool:
     return bool(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
 
+def _told(study: optuna.Study) -> int:
+    """Trials with an outcome. Not their number: one that was cut off and asked again has two."""
+    return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+
+
 def turn(studies: Sequence[optuna.Study]) -> optuna.Study:
     """Whose turn it is to ask: the study with a config enqueued, else each after the other."""
     for study in studies:
         if _waiting(study):
             return study
-    return studies[len(studies[0].get_trials(deepcopy=False)) % len(studies)]
+    return studies[_told(studies[0]) % len(studies)]
 
 
 def _enqueue(
     study: optuna.Study,
     problem: Problem,
     case: Case,
-    number: int,
+    told: int,
     records: Sequence[TrialRecord],
     selection: Selection,
 ) -> None:
@@ -62,18 +68,22 @@ def _enqueue(
     tried = [r.config for r in records]
     for origin, config in problem.first:
         if config not in tried:
-            enqueue(study, problem, config, origin)
+            enqueue(study, problem.space.settings(config), origin)
             return
-    if number >= STARTUP_TRIALS and number % SIMPLER_EVERY == 0:
+    if told >= STARTUP_TRIALS and told % SIMPLER_EVERY == 0:
         for config in _simpler(case, problem, records, selection):
             if config not in tried and not problem.space.broken_rules(config):
-                enqueue(study, problem, config, "sampler")
+                enqueue(study, problem.space.settings(config), "sampler")
                 return
 
 
-def enqueue(study: optuna.Study, problem: Problem, config: Config, origin: Origin) -> None:
-    """Have the study ask for this config next, as a full one."""
-    study.enqueue_trial(problem.space.settings(config), user_attrs={ORIGIN: origin})
+def enqueue(study: optuna.Study, settings: Mapping[str, Any], origin: Origin) -> None:
+    """Have the study ask next for these settings of all searched knobs.
+
+    What was asked before is asked again by its trial's own parameters: the config's are rounded,
+    and TPE would go on from another number.
+    """
+    study.enqueue_trial(dict(settings), user_attrs={ORIGIN: origin})
 
 
 def _simpler(
@@ -97,7 +107,7 @@ def _tpe(seed: int) -> optuna.samplers.BaseSampler:
     )
 
 
-def _seed(seed: int, objective: str, number: int) -> int:
+def _seed(seed: int, objective: str, told: int) -> int:
     """Another stream for every trial: one seed for all would replay the same configs."""
-    digest = hashlib.sha256(f"{seed}/{objective}/{number}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}/{objective}/{told}".encode()).digest()
     return int.from_bytes(digest[:4], "big")

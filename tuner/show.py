@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from results.mlflow import MlflowError, public
+from results.mlflow import MlflowError
 from results.summary import StudyFacts
 from tuner import answer, storage
 from tuner.errors import BadInput
@@ -13,20 +13,29 @@ from tuner.mlflow_study import open_mlflow, remember, tracking_uri
 from tuner.problem import Problem
 from tuner.run import runner_of, wall_s
 from tuner.spec import StudySpec, problem_of
+from tuner.trouble import explained
 
 
 def show(path: Path, storage_url: str | None) -> dict[str, Any]:
     """The summary of the trials in storage, finished or not."""
     folder = Folder(path)
-    study, spec, studies = storage.load(folder, storage_url)
-    about, problem = _about(folder, study, spec)
-    return answer.summary(about, problem, storage.records(studies), wall_s(folder))
+    url = storage.address(folder, storage_url)
+    with explained(folder, url):
+        study, spec, studies = storage.load(folder, url)
+        about, problem = _about(folder, study, spec)
+        return answer.summary(about, problem, storage.records(studies), wall_s(folder))
 
 
 def sync(path: Path, *, mlflow: str | None, storage_url: str | None) -> str:
     """Bring MLflow up to the study; says how much was missing and where it is."""
     folder = Folder(path)
-    study, spec, studies = storage.load(folder, storage_url)
+    url = storage.address(folder, storage_url)
+    with explained(folder, url), folder.locked():
+        return _sync(folder, mlflow, url)
+
+
+def _sync(folder: Folder, mlflow: str | None, url: str | None) -> str:
+    study, spec, studies = storage.load(folder, url)
     about, problem = _about(folder, study, spec)
     remember(mlflow, studies[0])
     uri = tracking_uri(mlflow, folder, studies[0])
@@ -39,7 +48,7 @@ def sync(path: Path, *, mlflow: str | None, storage_url: str | None) -> str:
         target = open_mlflow(uri, about, spec, studies[0])
         written = sync_mlflow(target, records, found, files)
     except MlflowError as error:
-        raise BadInput(f"MLflow at {public(uri)} cannot be written: {error}") from error
+        raise BadInput(str(error)) from None
     return (
         f"{written} of {len(records)} trials were missing in MLflow; all are there.\n{target.link}"
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from runners import EngineError, Runner
+from runners import Engine, EngineError, FailureKind, Runner
 from tuner.capacity import find_capacity
 from tuner.errors import EngineTrouble
 from tuner.problem import Case, Problem
@@ -11,6 +11,8 @@ from tuner.problem import Case, Problem
 SHARE_OF_CAPACITY = 0.7
 SHARE_OF_SATURATION = 0.1
 """Offered where the default keeps the SLA at no rate: light enough to show which bound is why."""
+NEXT = frozenset({FailureKind.REFUSED, FailureKind.OUT_OF_MEMORY})
+"""Failures that would come again: the next of the configs tried first stands in."""
 
 
 def size_to_default(
@@ -19,38 +21,50 @@ def size_to_default(
     """The problem with the rates of the named objectives set; one launch of the default config.
 
     Raises:
-        EngineTrouble: the default config cannot be launched.
+        EngineTrouble: nothing could be launched, or it answered nothing.
     """
     if not names:
         return problem
-    origin, config = problem.first[0]
-    try:
-        with runner.launch(config) as engine:
-            cases = []
-            for case in problem.cases:
-                if case.profile.name not in names:
-                    cases.append(case)
-                    continue
-                found = find_capacity(engine, case.workload, case.profile.sla)
-                saturation = float(found.saturated.metrics["request_throughput"] or 0.0)
-                rate = SHARE_OF_CAPACITY * found.capacity or SHARE_OF_SATURATION * saturation
-                note(_sentence(case, rate, found.capacity))
-                cases.append(replace(case, workload=case.workload.at_rate(rate)))
-    except EngineError as error:
-        raise EngineTrouble(
-            f"The {origin} config could not be launched to size the offered load ({error}); "
-            "give --request-rate to leave this out."
-        ) from error
-    return replace(problem, cases=tuple(cases))
+    for origin, config in problem.first:
+        try:
+            with runner.launch(config) as engine:
+                cases = [_sized(c, engine, names, origin, note) for c in problem.cases]
+            return replace(problem, cases=tuple(cases))
+        except EngineError as error:
+            failed = error
+            if error.failure.kind not in NEXT:
+                break
+    raise EngineTrouble(
+        f"No config could be launched to size the offered load ({failed}); "
+        "give --request-rate to leave this out."
+    ) from failed
 
 
-def _sentence(case: Case, rate: float, capacity: float) -> str:
+def _sized(
+    case: Case,
+    engine: Engine,
+    names: tuple[str, ...],
+    origin: str,
+    note: Callable[[str], None],
+) -> Case:
+    if case.profile.name not in names:
+        return case
+    found = find_capacity(engine, case.workload, case.profile.sla)
+    saturation = float(found.saturated.metrics["request_throughput"] or 0.0)
+    rate = SHARE_OF_CAPACITY * found.capacity or SHARE_OF_SATURATION * saturation
+    if not rate:
+        raise EngineError(FailureKind.NOTHING_COMPLETED, f"{case.profile.name}: no request")
+    note(_sentence(case, origin, rate, found.capacity))
+    return replace(case, workload=case.workload.at_rate(rate))
+
+
+def _sentence(case: Case, origin: str, rate: float, capacity: float) -> str:
     if not capacity:
         return (
-            f"{case.profile.name}: the default config keeps the SLA at no rate; offering "
+            f"{case.profile.name}: the {origin} config keeps the SLA at no rate; offering "
             f"{rate:.3g} req/s, a tenth of what it serves at most."
         )
     return (
-        f"{case.profile.name}: offering {rate:.3g} req/s, 70 % of the default config's capacity "
+        f"{case.profile.name}: offering {rate:.3g} req/s, 70 % of the {origin} config's capacity "
         f"of {capacity:.3g} req/s (--request-rate sets another)."
     )

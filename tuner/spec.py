@@ -1,31 +1,28 @@
 """A study as asked for: every option resolved and checked, kept with the study to resume it."""
 
-import math
-import re
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from objectives import Profile, Quadrant, Workload, parse_sla
-from objectives.sla import Bound, ordered
+from objectives import Profile, Workload
 from results.record import Origin
 from runners.simulated import catalogue
 from search_spaces import Config, Deployment, Gpu, Model, SearchSpace, Value
-from search_spaces.text import parse_domain, parse_value, split
+from search_spaces.text import parse_domain
 from search_spaces.vllm import default_config, preset_settings, vllm_space
-from tuner import presets
+from tuner.asked import asked_knobs, asked_objectives, refuse_deadline_of_stream
+from tuner.duration import seconds
 from tuner.errors import BadInput
+from tuner.limits import refuse_impossible
 from tuner.options import Options
 from tuner.problem import Case, Problem
+from tuner.rules import refuse_ruled_out
 from tuner.start_from import read_settings
 from tuner.traffic import Traffic, traffic
 
 TRIALS = 40
 LENGTH_STEP_TOKENS = 256
-STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
-DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)?")
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 EngineName = Literal["simulated"]
 
 
@@ -97,20 +94,17 @@ def resolve(options: Options) -> tuple[StudySpec, tuple[Traffic, ...]]:
 
 
 def _resolve(options: Options) -> tuple[StudySpec, tuple[Traffic, ...]]:
-    _check(options)
-    found = _objectives(options)
-    profiles = tuple(_profile(objective.profile, options) for objective in found)
+    refuse_impossible(options)
+    name, objectives = asked_objectives(options)
     model, gpu = catalogue.model(options.model), catalogue.gpu(options.gpu)
-    settings = {**_merged(o.settings for o in found), **_settings(options.set)}
-    ranges = {**_merged(o.ranges for o in found), **dict(split(text) for text in options.range)}
-    limit = _asked_length(settings, model)
-    flows = tuple(
-        traffic(objective, profile, options, longest_tokens=limit or model.max_position_embeddings)
-        for objective, profile in zip(found, profiles, strict=True)
-    )
+    settings, ranges = asked_knobs(objectives, options)
+    limit = _asked_length(settings, ranges, model)
+    longest = limit or model.max_position_embeddings
+    flows = tuple(traffic(o, options, longest_tokens=longest) for o in objectives)
+    refuse_deadline_of_stream(objectives, flows)
     spec = StudySpec(
-        objective=_name(options),
-        profiles=profiles,
+        objective=name,
+        profiles=tuple(objective.profile for objective in objectives),
         engine="simulated",
         model=model,
         gpu=gpu,
@@ -118,7 +112,7 @@ def _resolve(options: Options) -> tuple[StudySpec, tuple[Traffic, ...]]:
         max_model_len=limit or _longest(flows, model),
         settings=settings,
         ranges=ranges,
-        start_from=read_settings(options.start_from) if options.start_from else None,
+        start_from=None,
         capacity=options.load == "both",
         documents=options.documents,
         hourly_cost_usd=options.hourly_cost,
@@ -130,90 +124,18 @@ def _resolve(options: Options) -> tuple[StudySpec, tuple[Traffic, ...]]:
         allow_scheduler_class=options.allow_scheduler_class,
         sized_to_default=tuple(flow.workload.name for flow in flows if flow.sized_to_default),
     )
-    space_of(spec)
-    return spec, flows
+    space = space_of(spec)
+    refuse_ruled_out(space, {**{k: str(v) for k, v in settings.items()}, **ranges})
+    if options.start_from is None:
+        return spec, flows
+    return replace(spec, start_from=dict(read_settings(options.start_from, space))), flows
 
 
-def _check(options: Options) -> None:
-    if options.objective is None:
-        raise BadInput(
-            "--objective is needed: " + ", ".join(presets.preset_names()) + ", all or a YAML file."
-        )
-    if options.engine in ("vllm", "openai"):
-        raise BadInput(
-            f"--engine {options.engine} is not in this version; leave it out to use the "
-            "simulated engine."
-        )
-    if options.jobs > 1:
-        raise BadInput("--jobs: this version runs one trial at a time; leave it out.")
-    if options.hourly_cost is not None and not 0 < options.hourly_cost < math.inf:
-        raise BadInput(f"--hourly-cost must be above 0, but got {options.hourly_cost}.")
-    if options.study is not None and not STUDY_NAME.fullmatch(options.study):
-        raise BadInput(
-            f"--study {options.study!r} must be a plain name (letters, digits, . _ + -), "
-            "not a path; --output says where it goes."
-        )
-    if options.trials is not None and options.budget is not None:
-        raise BadInput("Give --trials or --budget, not both.")
-
-
-def _name(options: Options) -> str:
-    objective = options.objective or ""
-    return objective if objective == "all" else presets.load(objective).profile.name
-
-
-def _objectives(options: Options) -> list[presets.Objective]:
-    name = options.objective or ""
-    if name == "mixed":
-        raise BadInput("The objective `mixed` does not exist yet; take chat or summarize.")
-    if name != "all":
-        return [presets.load(name)]
-    if options.sla is not None:
-        raise BadInput("--sla belongs to one objective, but --objective is all; name one.")
-    return [presets.load(quadrant.representative) for quadrant in Quadrant]
-
-
-def _profile(profile: Profile, options: Options) -> Profile:
-    bounds = list(profile.sla)
-    if options.sla is not None:
-        bounds = list(parse_sla(options.sla, source="--sla"))
-    if options.deadline is not None:
-        if options.documents is None:
-            raise BadInput("--deadline needs --documents, the size of the batch.")
-        bounds.append(Bound("makespan_s", "<=", seconds(options.deadline, "--deadline")))
-    if any(bound.metric == "makespan_s" for bound in bounds) and options.documents is None:
-        raise BadInput("A bound on makespan_s needs --documents, the size of the batch.")
-    return Profile(name=profile.name, quadrant=profile.quadrant, sla=ordered(bounds))
-
-
-def seconds(text: str, place: str) -> float:
-    """Seconds of a duration such as ``30m``, ``8h`` or ``90``."""
-    match = DURATION.fullmatch(text.strip().lower())
-    if match is None or float(match[1]) <= 0:
-        raise BadInput(f"{place}: cannot read the duration {text!r}; it reads like 30m or 8h.")
-    return float(match[1]) * SECONDS[match[2] or "s"]
-
-
-def _merged(dicts: Any) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for entries in dicts:
-        merged |= entries
-    return merged
-
-
-def _settings(texts: list[str]) -> dict[str, Value]:
-    settings: dict[str, Value] = {}
-    for text in texts:
-        name, value = split(text)
-        if name in settings:
-            raise BadInput(f"--set names {name} twice.")
-        settings[name] = parse_value(value)
-    return settings
-
-
-def _asked_length(settings: dict[str, Value], model: Model) -> int | None:
+def _asked_length(settings: dict[str, Value], ranges: dict[str, str], model: Model) -> int | None:
     """``max_model_len`` is a requirement, not a knob; taken out of the settings."""
-    asked = settings.pop("max_model_len", settings.pop("max-model-len", None))
+    if "max_model_len" in ranges:
+        raise BadInput("`max_model_len` is never searched; --set max_model_len=N says what is.")
+    asked = settings.pop("max_model_len", None)
     if asked is None:
         return None
     if isinstance(asked, (bool, str, float)) or not 1 < asked <= model.max_position_embeddings:
@@ -243,13 +165,13 @@ def space_of(spec: StudySpec) -> SearchSpace:
         ValueError: an unknown knob, an impossible value or range, or a lossy knob not allowed.
     """
     space = vllm_space(deployment_of(spec))
+    for name in (*spec.settings, *spec.ranges):
+        if name in space.derive(space.default()):
+            raise ValueError(f"`{name}` follows from tensor_parallel_size and --gpus; set those.")
     for name, value in spec.settings.items():
         space = space.fix(name, value)
     for name, text in spec.ranges.items():
-        knob = space.knob(name)
-        if any(space.knob(other).name == knob.name for other in spec.settings):
-            raise ValueError(f"`{knob.name}` is both set and given a range; drop one.")
-        space = space.free(name, parse_domain(knob, text))
+        space = space.free(name, parse_domain(space.knob(name), text))
     freed = [k for k in space.knobs if k.lossy and _leaves_default(space, k.name, k.default)]
     if freed and not spec.allow_lossy:
         names = ", ".join(f"`{knob.name}`" for knob in freed)
@@ -289,9 +211,7 @@ def _first(
     """The default, the user's own, and at most two presets; none twice, none against a rule."""
     first: list[tuple[Origin, Config]] = [("default", default_config(space))]
     if spec.start_from is not None:
-        known = {knob.name: knob for knob in space.knobs}
-        own = {n: known[n].check(v) for n, v in spec.start_from.items() if n in known}
-        first.append(("transfer", space.within(own)))
+        first.append(("transfer", space.within(spec.start_from)))
     for settings in preset_settings(deployment):
         first.append(("preset", space.within(settings)))
     kept: list[tuple[Origin, Config]] = []

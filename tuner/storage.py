@@ -9,19 +9,23 @@ import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import optuna
-from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, StorageInternalError
+from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.engine import make_url
 
+from results.mlflow import public
 from results.record import TrialRecord
 from tuner.errors import BadInput
-from tuner.folder import Folder
+from tuner.folder import Folder, write_whole
 from tuner.mlflow_study import IDENTITY
 from tuner.problem import Problem
 from tuner.spec import StudySpec, from_json, to_json
+from tuner.trouble import place
 
 SPEC = "paretune.spec"
 RECORDS = "paretune.records"
@@ -31,50 +35,76 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=ExperimentalWarning)
 
 
-@contextmanager
-def _explained(url: str) -> Iterator[None]:
-    """Database trouble as one sentence, without the password in the URL."""
-    place = url.rpartition("@")[2] if "://" in url and "@" in url else url
-    try:
-        yield
-    except (StorageInternalError, SQLAlchemyError, ArgumentError, ImportError) as error:
-        cause = error.__cause__ or error
-        reason = str(getattr(cause, "orig", cause)).splitlines()[0].replace(url, place)
-        raise BadInput(
-            f"The study's database {place} cannot be used: {reason}. If it is damaged, "
-            "trials.jsonl beside it still holds every answered trial."
-        ) from error
-
-
-def url_of(folder: Folder, storage: str | None) -> str:
-    return storage or f"sqlite:///{folder.database.resolve()}"
-
-
 def create(
     folder: Folder, spec: StudySpec, study: str, problem: Problem, storage: str | None
 ) -> list[optuna.Study]:
-    """New Optuna studies, one per case, the first carrying the spec."""
-    url = url_of(folder, storage)
-    with _explained(url):
-        backend = optuna.storages.RDBStorage(url)
-        studies = []
-        for case in problem.cases:
-            directions = [g.direction for g in case.profile.values(capacity=problem.capacity)]
-            name = f"{study}/{case.profile.name}"
-            try:
-                made = optuna.create_study(
-                    storage=backend, study_name=name, directions=list(directions)
-                )
-            except DuplicatedStudyError:
-                raise BadInput(
-                    f"The database already holds a study {study!r}; choose another --study."
-                ) from None
-            values = case.profile.values(capacity=problem.capacity)
-            made.set_metric_names([goal.metric for goal in values])
-            studies.append(made)
-        studies[0].set_user_attr(IDENTITY, uuid4().hex)
-        studies[0].set_user_attr(SPEC, to_json(spec))
-        return studies
+    """New Optuna studies, one per case, the first carrying the spec.
+
+    A folder's own database appears there only when all of it is made.
+    """
+    if storage is not None:
+        made = studies_in(_opened(storage), spec, study, problem)
+        kept = {"study": study, "url": storage if public(storage) == storage else None}
+        write_whole(folder.elsewhere, json.dumps(kept).encode())
+        return made
+    partial = folder.database.with_name(".study.db.partial")
+    # A journal left by a process that was killed would be played into the new database.
+    for old in folder.path.glob(".study.db.partial*"):
+        old.unlink()
+    backend = _opened(_sqlite(partial), checked=True)
+    names = [made.study_name for made in studies_in(backend, spec, study, problem)]
+    backend.engine.dispose()
+    partial.replace(folder.database)
+    backend = _opened(_sqlite(folder.database), made=True, checked=True)
+    return [optuna.load_study(study_name=name, storage=backend) for name in names]
+
+
+def studies_in(
+    backend: BaseStorage, spec: StudySpec, study: str, problem: Problem
+) -> list[optuna.Study]:
+    """New Optuna studies in any storage, named ``<study>/<objective>``."""
+    studies = []
+    for case in problem.cases:
+        values = case.profile.values(capacity=problem.capacity)
+        name = f"{study}/{case.profile.name}"
+        try:
+            made = optuna.create_study(
+                storage=backend, study_name=name, directions=[goal.direction for goal in values]
+            )
+        except DuplicatedStudyError:
+            raise BadInput(
+                f"The database already holds a study {study!r}; choose another --study."
+            ) from None
+        made.set_metric_names([goal.metric for goal in values])
+        studies.append(made)
+    studies[0].set_user_attr(IDENTITY, uuid4().hex)
+    studies[0].set_user_attr(SPEC, to_json(spec))
+    return studies
+
+
+def address(folder: Folder, asked: str | None) -> str | None:
+    """Where a study's database is: as asked for, as kept, or ``None`` for ``study.db``.
+
+    Raises:
+        BadInput: there is none, or it is elsewhere and its address was not kept for its secret.
+    """
+    if asked is not None or folder.database.is_file():
+        return asked
+    if not folder.elsewhere.exists():
+        raise BadInput(f"{folder.path} holds no study (no study.db).")
+    if (url := _elsewhere(folder).get("url")) is None:
+        raise BadInput(f"The database of {folder.path} is elsewhere; name it with --storage URL.")
+    return url
+
+
+def _elsewhere(folder: Folder) -> dict[str, str | None]:
+    try:
+        kept = json.loads(folder.elsewhere.read_text("utf-8"))
+        return {"study": str(kept["study"]), "url": kept["url"] and str(kept["url"])}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{folder.elsewhere} is damaged: {error!r}.") from error
 
 
 def load(folder: Folder, storage: str | None) -> tuple[str, StudySpec, list[optuna.Study]]:
@@ -85,31 +115,81 @@ def load(folder: Folder, storage: str | None) -> tuple[str, StudySpec, list[optu
     """
     if storage is None and not folder.database.is_file():
         raise BadInput(f"{folder.path} holds no study (no study.db).")
-    url = url_of(folder, storage)
-    with _explained(url):
-        backend = optuna.storages.RDBStorage(url)
+    backend = _opened(storage or _sqlite(folder.database), made=True)
+    with _whole(place(folder, storage)):
         names = optuna.get_all_study_names(backend)
         study = _study_name(folder, names, storage)
         kept = [name for name in names if name.rpartition("/")[0] == study]
         found = [optuna.load_study(study_name=name, storage=backend) for name in kept]
         text = next((s.user_attrs[SPEC] for s in found if SPEC in s.user_attrs), None)
-    if text is None:
-        raise BadInput(f"{folder.path} holds a study that was never begun; delete the folder.")
-    spec = from_json(text)
-    by_name = {s.study_name.rpartition("/")[2]: s for s in found}
-    if any(profile.name not in by_name for profile in spec.profiles):
-        raise BadInput(f"{folder.path} holds a study that was never begun; delete the folder.")
-    return study, spec, [by_name[profile.name] for profile in spec.profiles]
+        if text is None:
+            raise BadInput(f"{folder.path} holds a study that was never begun; delete the folder.")
+        spec = from_json(text)
+        by_name = {s.study_name.rpartition("/")[2]: s for s in found}
+        studies = [by_name[profile.name] for profile in spec.profiles]
+        # Read here once, all that may be damaged is known before anything is done.
+        records(studies)
+    return study, spec, studies
+
+
+@contextmanager
+def _whole(database: str) -> Iterator[None]:
+    """Turns what Optuna makes of content that was tampered with into one line.
+
+    Raises:
+        BadInput: the database can be read, but not what it says.
+    """
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        raise BadInput(f"The study's database {database} is damaged: {error!r:.200}.") from error
+
+
+def _opened(url: str, *, made: bool = False, checked: bool = False) -> RDBStorage:
+    """The database behind an address; its tables are ``made`` already or made here.
+
+    ``checked``: known to be of this Optuna, which takes a tenth of a second to find out.
+
+    Raises:
+        BadInput: there is no such kind of database, or its driver is not installed.
+    """
+    try:
+        make_url(url)
+    except ValueError:
+        # Quoting what is wrong might quote a password.
+        reason = "its port is no number"
+    else:
+        try:
+            # Asks before use: a server may have been restarted between two trials.
+            kept = {"pool_pre_ping": True}
+            with _whole(public(url)):
+                return RDBStorage(
+                    url,
+                    engine_kwargs=kept,
+                    skip_table_creation=made,
+                    skip_compatibility_check=checked,
+                )
+        except (ImportError, RuntimeError) as error:
+            reason = public(str(error.__cause__ or error).splitlines()[0])
+    raise BadInput(f"The study's database {public(url)} cannot be used: {reason}.")
+
+
+def _sqlite(path: Path) -> str:
+    if "?" in str(path):
+        raise BadInput(f"A folder for a study may have no `?` in its name, but got {path.parent}.")
+    return f"sqlite:///{path.resolve()}"
 
 
 def _study_name(folder: Folder, names: list[str], storage: str | None) -> str:
-    """The only study of a folder's own database, or the one named like the folder."""
+    """The only study of a folder's own database, or the one kept as the folder's."""
     studies = sorted({name.rpartition("/")[0] for name in names})
-    if folder.path.resolve().name in studies:
-        return folder.path.resolve().name
-    if len(studies) == 1 and storage is None:
+    kept = _elsewhere(folder).get("study") if storage else None
+    if kept in studies:
+        return kept
+    if len(studies) == 1 and kept is None:
         return studies[0]
-    raise BadInput(f"No study of {folder.path} in its database; there are: {', '.join(studies)}.")
+    there = f"there are: {', '.join(studies)}" if studies else "there is none"
+    raise BadInput(f"No study of {folder.path} in {place(folder, storage)}; {there}.")
 
 
 def attach(trial: optuna.Trial, records: Sequence[TrialRecord]) -> None:
@@ -119,9 +199,8 @@ def attach(trial: optuna.Trial, records: Sequence[TrialRecord]) -> None:
 
 def attached(trial: FrozenTrial) -> list[TrialRecord]:
     """The records kept with a trial; none if it was not measured here."""
-    return [
-        TrialRecord.from_json(line) for line in json.loads(trial.user_attrs.get(RECORDS, "[]"))
-    ]
+    lines = json.loads(trial.user_attrs.get(RECORDS, "[]"))
+    return [TrialRecord.from_json(line) for line in lines]
 
 
 def records(studies: Sequence[optuna.Study]) -> list[TrialRecord]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import optuna
@@ -9,8 +10,9 @@ from optuna.trial import TrialState
 
 from objectives import Quadrant
 from results.quadrants import Selection, winner
-from results.record import TrialRecord
+from results.record import Origin, TrialRecord
 from runners import FailureKind, Runner
+from search_spaces import Config
 from tuner import storage, tell
 from tuner.errors import BadInput, EngineTrouble
 from tuner.folder import Folder
@@ -20,7 +22,10 @@ from tuner.sampler import ask, enqueue, turn
 from tuner.trial import Outcome, records, ruled_out, try_out
 
 HOST_FAILURES = 3
-RULED_OUT_IN_A_ROW = 50
+UNTRIED_IN_A_ROW = 50
+"""Proposals that launch nothing, for a rule they break or because they were tried before."""
+FAILED_IN_A_ROW = 50
+"""Configs none of which can be served: a budget alone would let such a study go on for ever."""
 
 
 @dataclass(slots=True)
@@ -36,13 +41,18 @@ class Loop:
     mirror: Callable[[TrialRecord], None]
     trials: int | None
     budget_s: float | None
+    interruptible: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Where the loop may be left: elsewhere it is writing."""
     records: list[TrialRecord] = field(default_factory=list)
     started_s: float = field(default_factory=time.monotonic)
     host_failures: int = 0
+    untried: int = 0
+    """Proposals in a row that launched nothing, of which ``ruled_out`` by a rule."""
     ruled_out: int = 0
+    exhausted: bool = False
 
     def run(self) -> None:
-        """Until the trials or the budget are used up.
+        """Until the trials or the budget are used up, or nothing new is proposed.
 
         Raises:
             EngineTrouble: three failures of the host in a row.
@@ -63,24 +73,33 @@ class Loop:
                     continue
                 tell.fail(self.studies, asked, trial.number)
                 if trial.params.keys() == self.problem.space.searched.keys():
-                    config = self.problem.space.complete(trial.params)
                     origin = trial.user_attrs.get(storage.ORIGIN, "sampler")
-                    enqueue(asked, self.problem, config, origin)
+                    enqueue(asked, trial.params, origin)
         self.records = storage.records(self.studies)
-        self.folder.rewrite([r for r in self.records if r.answered])
+        self.folder.settle([r for r in self.records if r.answered])
 
     def _one(self) -> None:
+        with self.interruptible():
+            pass
         asked = turn(self.studies)
         trial, config, origin = ask(asked, self.problem, self.records, self.selection)
         if self.problem.space.broken_rules(config):
             self._rule_out(asked, trial, ruled_out(self.problem, config, number=trial.number))
-            return
-        self.ruled_out = 0
+        elif known := self._known(config):
+            self._tell_again(asked, trial, known)
+        else:
+            self.untried = self.ruled_out = 0
+            self._try_out(asked, trial, config, origin)
+
+    def _try_out(
+        self, asked: optuna.Study, trial: optuna.Trial, config: Config, origin: Origin
+    ) -> None:
         self.progress.trying(trial.number, config, origin)
-        outcome = try_out(self.problem, self.runner, config)
+        with self.interruptible():
+            outcome = try_out(self.problem, self.runner, config)
         if outcome.failure and outcome.failure.kind is FailureKind.HOST:
             tell.fail(self.studies, asked, trial.number)
-            enqueue(asked, self.problem, config, origin)
+            enqueue(asked, trial.params, origin)
             self._host_failed(outcome.failure.detail)
             return
         self.host_failures = 0
@@ -117,12 +136,33 @@ class Loop:
         storage.attach(trial, kept)
         self._tell(asked, trial.number, kept)
         self.ruled_out += 1
-        if self.ruled_out >= RULED_OUT_IN_A_ROW:
+        if self.ruled_out >= UNTRIED_IN_A_ROW:
             detail = (kept[0].failure or {})["detail"]
             raise BadInput(
-                f"{RULED_OUT_IN_A_ROW} proposals in a row broke the rule {detail}; "
+                f"{UNTRIED_IN_A_ROW} proposals in a row broke a rule: {detail}; "
                 "widen a --range or change a --set that leaves nothing else."
             )
+        self._launched_nothing()
+
+    def _known(self, config: Config) -> list[TrialRecord]:
+        """The records of a config that need not be tried again, for the figures are the same."""
+        if not self.runner.description.noiseless:
+            return []
+        known = [r for r in self.records if r.answered and r.config == config]
+        return known[: len(self.studies)]
+
+    def _tell_again(
+        self, asked: optuna.Study, trial: optuna.Trial, known: list[TrialRecord]
+    ) -> None:
+        tell.tell(self.studies, asked, trial.number, known, self.records, self.problem)
+        self.ruled_out = 0
+        self._launched_nothing()
+
+    def _launched_nothing(self) -> None:
+        self.untried += 1
+        if self.untried >= UNTRIED_IN_A_ROW:
+            self.exhausted = True
+            self.progress.note("Nothing new is proposed: the space seems to be used up.")
 
     def _host_failed(self, detail: str) -> None:
         self.host_failures += 1
@@ -131,8 +171,12 @@ class Loop:
 
     def _wanted(self) -> bool:
         state = self.state()
+        if self.exhausted:
+            return False
         if self.trials is not None:
             return state.done < self.trials
+        if state.done >= FAILED_IN_A_ROW and all(r.failure for r in self.records):
+            return False
         return not state.done or state.engine_s < (self.budget_s or 0.0)
 
     def _launches(self) -> int:

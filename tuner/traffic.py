@@ -4,14 +4,16 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from objectives import Profile, Workload
-from objectives.arrivals import AllAtOnce, ClosedLoop, Fixed, Lengths, Synthetic, Uniform, poisson
+from objectives import Workload
+from objectives.arrivals import Fixed, Lengths, Synthetic, Uniform, poisson
 from tuner.errors import BadInput
 from tuner.options import Options
-from tuner.presets import Objective, WorkloadEntry, preset_file
+from tuner.presets import Objective, preset_file
+from tuner.study_file import WorkloadEntry
 from tuner.traces import read_trace, workload_from
 
 LEAST_REQUESTS = 2
+LONGEST_S = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,86 +26,82 @@ class Traffic:
     """Offered at 70 % of the default config's capacity, which only an engine can tell."""
 
 
-def traffic(
-    objective: Objective, profile: Profile, options: Options, *, longest_tokens: int
-) -> Traffic:
-    """What the options ask for; at its own rate only if it has one.
+def traffic(objective: Objective, options: Options, *, longest_tokens: int) -> Traffic:
+    """What the options ask for, at its own rate only if it has one.
 
     Raises:
-        BadInput: options that exclude each other, or a trace that cannot be used.
+        BadInput: options that do not go with the traffic, or a trace that cannot be used.
     """
-    _check(options)
+    name = objective.profile.name
     if options.workload is not None:
-        workload, notes = _replayed(
-            options.workload, profile.name, options, WorkloadEntry(), longest_tokens
-        )
-        own_rate = True
+        found = _replayed(options.workload, name, options, None, longest_tokens)
     elif options.input_tokens is not None:
-        workload, notes = _drawn(_typed(options), profile.name, options, longest_tokens)
-        own_rate = False
+        found = _drawn(_typed(options), name, options, longest_tokens)
     else:
-        workload, notes = _preset(objective, profile.name, options, longest_tokens)
-        own_rate = objective.workload.arrivals.request_rate is not None
-    if options.concurrency is not None:
-        workload = replace(_at_start(workload), concurrency=options.concurrency)
-    elif options.request_rate is not None and not math.isinf(options.request_rate):
-        workload = workload.at_rate(options.request_rate)
+        found = _own(objective, name, options, longest_tokens)
+    workload = _at_load(found.workload, options)
+    if workload.span_s > LONGEST_S:
+        raise BadInput(f"The {name} traffic lasts {workload.span_s:.3g} s; raise its rate.")
     timed = workload.concurrency is None and math.isfinite(workload.request_rate)
-    given = own_rate or options.request_rate is not None
-    return Traffic(workload=workload, notes=notes, sized_to_default=timed and not given)
+    sized = found.sized_to_default and timed and options.request_rate is None
+    return Traffic(workload=workload, notes=found.notes, sized_to_default=sized)
 
 
-def _check(options: Options) -> None:
-    if options.request_rate is not None and options.concurrency is not None:
-        raise BadInput("Give --request-rate or --concurrency, not both.")
-    if options.request_rate is not None and not 0 < options.request_rate < math.inf:
-        raise BadInput(f"--request-rate must be above 0, but got {options.request_rate}.")
-    if (options.input_tokens is None) != (options.output_tokens is None):
-        raise BadInput("--input-tokens and --output-tokens go together; give both.")
-    if options.workload is not None and options.input_tokens is not None:
-        raise BadInput("Give --workload or --input-tokens and --output-tokens, not both.")
-    if options.length_spread is not None and options.input_tokens is None:
-        raise BadInput("--length-spread needs --input-tokens and --output-tokens.")
-    if options.prefix_share is not None and options.workload is not None:
-        raise BadInput("--prefix-share is for synthetic traffic; a trace brings its own prefixes.")
-    if options.requests < LEAST_REQUESTS:
-        raise BadInput(
-            f"--requests must be at least {LEAST_REQUESTS}, but got {options.requests}."
-        )
+def _at_load(workload: Workload, options: Options) -> Workload:
+    """The load that the command line asks for, if it does."""
+    if options.concurrency is not None:
+        return _at_start(workload).at_concurrency(options.concurrency)
+    if options.request_rate is not None:
+        return workload.at_rate(options.request_rate)
+    return workload
 
 
 def _at_start(workload: Workload) -> Workload:
     return replace(workload, requests=tuple(replace(r, arrival_s=0.0) for r in workload.requests))
 
 
-def _preset(
-    objective: Objective, name: str, options: Options, longest_tokens: int
-) -> tuple[Workload, tuple[str, ...]]:
+def _own(objective: Objective, name: str, options: Options, longest_tokens: int) -> Traffic:
+    """What the objective itself says; a shipped trace says nothing of the user's rate."""
     entry = objective.workload
     if entry.trace is None:
         recipe = entry.recipe()
         if options.prefix_share is not None:
             recipe = replace(recipe, prefix_share=options.prefix_share)
-        return _drawn(recipe, name, options, longest_tokens)
+        drawn = _drawn(recipe, name, options, longest_tokens)
+        return replace(drawn, sized_to_default=entry.arrivals.request_rate is None)
+    if options.prefix_share is not None:
+        raise BadInput(
+            f"--prefix-share is for synthetic traffic, but {name} replays {entry.trace}; "
+            "give --input-tokens and --output-tokens."
+        )
     if objective.folder is not None:
         path = objective.folder / entry.trace
         return _replayed(path, name, options, entry, longest_tokens)
     with preset_file(entry.trace) as path:
-        return _replayed(path, name, options, entry, longest_tokens)
+        shipped = _replayed(path, name, options, entry, longest_tokens)
+        return replace(shipped, sized_to_default=True)
 
 
 def _replayed(
-    path: Path, name: str, options: Options, entry: WorkloadEntry, longest_tokens: int
-) -> tuple[Workload, tuple[str, ...]]:
-    return workload_from(
-        read_trace(path),
+    path: Path, name: str, options: Options, entry: WorkloadEntry | None, longest_tokens: int
+) -> Traffic:
+    trace = read_trace(path)
+    arrivals = entry.arrivals if entry else None
+    rate = arrivals.request_rate if arrivals else None
+    workload, notes = workload_from(
+        trace,
         name=name,
         requests=options.requests,
         seed=options.seed,
-        window=entry.window,
-        scale_tokens=entry.scale_tokens * options.scale_tokens,
+        window=entry.window if entry else None,
+        scale_tokens=options.scale_tokens * ((entry and entry.scale_tokens) or 1.0),
+        request_rate=rate,
         longest_tokens=longest_tokens,
     )
+    if arrivals and arrivals.process in ("closed-loop", "all-at-once"):
+        workload = replace(_at_start(workload), concurrency=arrivals.concurrency)
+    sized = not trace.timed and rate is None
+    return Traffic(workload=workload, notes=notes, sized_to_default=sized)
 
 
 def _typed(options: Options) -> Synthetic:
@@ -122,22 +120,25 @@ def _typed(options: Options) -> Synthetic:
     )
 
 
-def _drawn(
-    recipe: Synthetic, name: str, options: Options, longest_tokens: int
-) -> tuple[Workload, tuple[str, ...]]:
+def _drawn(recipe: Synthetic, name: str, options: Options, longest_tokens: int) -> Traffic:
     if options.scale_tokens != 1.0:
-        raise BadInput("--scale-tokens is for traces; synthetic lengths are given directly.")
+        raise BadInput(
+            f"--scale-tokens is for traces, but the {name} traffic is synthetic; give "
+            "--input-tokens and --output-tokens."
+        )
     workload = recipe.workload(name, requests=options.requests, seed=options.seed)
     kept = tuple(
         r for r in workload.requests if r.input_tokens + r.output_tokens <= longest_tokens
     )
     if len(kept) < LEAST_REQUESTS:
         raise BadInput(
-            f"No request of the {name} traffic fits into {longest_tokens} tokens; ask for "
-            "shorter lengths or a larger max_model_len."
+            f"{len(kept)} of the {options.requests} requests of the {name} traffic fit into "
+            f"{longest_tokens} tokens; ask for shorter lengths or a larger max_model_len."
         )
     left_out = len(workload.requests) - len(kept)
     notes = (f"{left_out} requests longer than {longest_tokens} tokens left out",)
-    if isinstance(recipe.arrivals, (AllAtOnce, ClosedLoop)):
-        kept = tuple(replace(r, arrival_s=0.0) for r in kept)
-    return replace(workload, requests=kept), notes if left_out else ()
+    return Traffic(
+        workload=replace(workload, requests=kept),
+        notes=notes if left_out else (),
+        sized_to_default=True,
+    )

@@ -29,7 +29,10 @@ class Outcome:
 
     measured: dict[str, Measured] = field(default_factory=dict)
     """By objective."""
+    unanswered: dict[str, Failure] = field(default_factory=dict)
+    """Objectives of whose traffic nothing was answered; the others were measured all the same."""
     failure: Failure | None = None
+    """Why nothing more could be measured."""
     engine_s: float = 0.0
 
     def requests(self) -> dict[str, dict[LoadName, Measurement]]:
@@ -58,8 +61,14 @@ def _launch(problem: Problem, runner: Runner, config: Config) -> Outcome:
     try:
         with runner.launch(config) as engine:
             for case in problem.cases:
-                measured = _measure(engine, case, capacity=problem.capacity)
-                outcome.measured[case.profile.name] = measured
+                name = case.profile.name
+                try:
+                    measured = _measure(engine, case, capacity=problem.capacity)
+                    outcome.measured[name] = measured
+                except EngineError as error:
+                    if error.failure.kind is not FailureKind.NOTHING_COMPLETED:
+                        raise
+                    outcome.unanswered[name] = error.failure
     except EngineError as error:
         outcome.failure = error.failure
     outcome.engine_s = engine.age_s if engine else 0.0
@@ -99,6 +108,7 @@ def records(
     for case in problem.cases:
         name = case.profile.name
         measured = outcome.measured.get(name)
+        failure = outcome.unanswered.get(name, outcome.failure)
         record = TrialRecord(
             number=number,
             objective=name,
@@ -109,9 +119,9 @@ def records(
         )
         if measured is not None:
             kept.append(_measured(problem, case, measured, record))
-        elif outcome.failure is not None:
-            failure = {"kind": str(outcome.failure.kind), "detail": outcome.failure.detail}
-            kept.append(replace(record, failure=failure))
+        elif failure is not None:
+            said = {"kind": str(failure.kind), "detail": failure.detail}
+            kept.append(replace(record, failure=said))
     return kept
 
 

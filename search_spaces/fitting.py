@@ -1,0 +1,64 @@
+"""Which tensor-parallel sizes hold a model and its longest request, and what if none does."""
+
+from search_spaces.deployment import Deployment
+
+BUDGET_STEP_TOKENS = 256
+"""Chunks off the GEMM tile grid cost: 257 tokens took 32 % longer than 256 (Sarathi-Serve)."""
+ENGINE_MEMORY_SHARE = 0.92
+
+
+def fitting_sizes(deployment: Deployment) -> tuple[int, ...]:
+    """Tensor-parallel sizes that divide GPUs and heads and hold the weights and one request.
+
+    Raises:
+        ValueError: there is none; says how many GPUs would do.
+    """
+    sizes = tuple(tp for tp in _divisors(deployment.gpus) if splits(deployment, tp))
+    fitting = tuple(tp for tp in sizes if _fits(deployment, tp))
+    if fitting:
+        return fitting
+    raise ValueError(_does_not_fit(deployment))
+
+
+def _does_not_fit(deployment: Deployment) -> str:
+    """What is too large, and what would mend it: more GPUs, or shorter requests."""
+    model, gpu = deployment.model, deployment.gpu
+    sizes = [tp for tp in (1, 2, 4, 8, 16, 32, 64) if splits(deployment, tp)]
+    needed = next((tp for tp in sizes if _fits(deployment, tp)), None)
+    here = [tp for tp in _divisors(deployment.gpus) if splits(deployment, tp)]
+    longest = max(_most_tokens(deployment, tp) for tp in here)
+    advice = [f"--gpus {needed}"] if needed else []
+    if longest >= BUDGET_STEP_TOKENS:
+        rounded = longest // BUDGET_STEP_TOKENS * BUDGET_STEP_TOKENS
+        advice.append(f"--set max_model_len={rounded} (longer requests are left out)")
+    return (
+        f"{model.name} ({model.weight_bytes / 1e9:.0f} GB of weights) and one request of "
+        f"{deployment.max_model_len} tokens do not fit on {deployment.gpus} x {gpu.name} "
+        f"({gpu.memory_gib:.0f} GiB each); "
+        f"{' or '.join(advice) or 'no number of these GPUs'} would do."
+    )
+
+
+def _divisors(number: int) -> list[int]:
+    return [tp for tp in range(1, number + 1) if number % tp == 0]
+
+
+def splits(deployment: Deployment, tp: int) -> bool:
+    """Whether every GPU gets the same number of heads; KV heads may be replicated."""
+    model = deployment.model
+    kv_heads = model.num_key_value_heads
+    return model.num_attention_heads % tp == 0 and (kv_heads % tp == 0 or tp % kv_heads == 0)
+
+
+def _fits(deployment: Deployment, tp: int) -> bool:
+    return _most_tokens(deployment, tp) >= deployment.max_model_len
+
+
+def _most_tokens(deployment: Deployment, tp: int) -> int:
+    """Tokens of KV cache with the engine's memory share and the least of everything else."""
+    return deployment.kv_capacity_tokens(
+        tensor_parallel_size=tp,
+        gpu_memory_utilization=ENGINE_MEMORY_SHARE,
+        max_num_batched_tokens=BUDGET_STEP_TOKENS,
+        max_num_seqs=1,
+    )

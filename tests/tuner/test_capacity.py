@@ -1,0 +1,101 @@
+import math
+
+import pytest
+
+from objectives import Load, Measurement, Request, RequestResult, Workload, parse_sla
+from runners.replay import ReplayRunner
+from search_spaces import Config
+from tuner.capacity import Capacity, find_capacity, keeps_up, offered_load
+
+SLA = parse_sla("p95_tpot_ms<=40,p95_ttft_ms<=500")
+OPEN = Workload(name="chat", requests=tuple(Request(n / 4, 64, 8) for n in range(12)))
+
+
+def engine(most: float, *, drift_ms: float = 0.0) -> ReplayRunner:
+    """Keeps the SLA up to ``most`` requests per second or in flight; never serves more than 20."""
+
+    def served(config: Config, load: Load) -> Measurement:
+        w = load.workload
+        level = w.concurrency or w.request_rate
+        ttft_ms = 100.0 if level <= most else 2000.0
+        results = tuple(
+            RequestResult(r.arrival_s, 64, 8, ttft_ms + n * drift_ms, ttft_ms + n * drift_ms + 70)
+            for n, r in enumerate(w.requests)
+        )
+        return Measurement(results=results, duration_s=len(results) / min(level, 20.0), gpus=1)
+
+    return ReplayRunner(measurements=served)
+
+
+def found(runner: ReplayRunner, workload: Workload = OPEN, sla: str | None = None) -> Capacity:
+    with runner.launch({}) as launched:
+        return find_capacity(launched, workload, SLA if sla is None else parse_sla(sla))
+
+
+@pytest.mark.parametrize("most", [0.6, 3.0, 4.0, 11.3, 900.0])
+def test_the_capacity_is_found_to_one_percent_from_below(most: float) -> None:
+    capacity = found(engine(most)).capacity
+    assert capacity <= most < capacity * 1.012
+
+
+def test_every_probe_says_whether_the_sla_held_and_they_come_in_order() -> None:
+    result = found(engine(11.3))
+    levels = [probe.level for probe in result.probes]
+    assert levels == sorted(levels)
+    assert all(probe.holds == (probe.level <= 11.3) for probe in result.probes)
+    best = result.at_capacity
+    assert best is not None
+    assert best.level == max(level for level in levels if level <= 11.3) == result.capacity
+
+
+def test_where_the_sla_holds_at_no_rate_there_is_no_capacity() -> None:
+    result = found(engine(0.1))
+    assert (result.capacity, result.at_capacity) == (0.0, None)
+    assert [probe.level for probe in result.probes] == pytest.approx([0.25, 0.5, 1.0, 2.0, 4.0])
+
+
+def test_a_search_without_end_is_given_up_after_ten_doublings() -> None:
+    result = found(engine(math.inf))
+    assert result.capacity == pytest.approx(4.0 * 2**10)
+    assert len(result.probes) == 11
+
+
+def test_the_saturated_run_is_the_one_with_the_highest_throughput() -> None:
+    result = found(engine(11.3))
+    assert result.saturated.metrics["output_throughput"] == pytest.approx(20.0 * 8)
+    assert len(result.saturated.results) == 36
+
+
+def test_without_a_bound_on_latency_the_capacity_is_what_is_served_at_most() -> None:
+    result = found(engine(11.3), sla="output_throughput>=1")
+    assert result.capacity == pytest.approx(20.0)
+    assert result.probes == []
+
+
+def test_in_a_closed_loop_whole_numbers_of_requests_in_flight_are_tried() -> None:
+    result = found(engine(11.3), OPEN.at_concurrency(4))
+    assert result.at_capacity is not None
+    assert result.at_capacity.level == 11.0
+    assert {probe.level % 1 for probe in result.probes} == {0.0}
+    throughput = result.at_capacity.measurement.metrics["request_throughput"]
+    assert result.capacity == throughput
+
+
+def test_a_batch_that_arrives_at_once_is_searched_from_what_the_engine_serves() -> None:
+    at_once = Workload(name="offline", requests=tuple(Request(0.0, 64, 8) for _ in range(12)))
+    result = found(engine(11.3), at_once)
+    assert result.capacity <= 11.3 < result.capacity * 1.012
+
+
+def test_a_rate_at_which_answers_get_later_and_later_does_not_hold() -> None:
+    # All within the bounds, but each answer is 15 ms later than the last.
+    falling_behind = engine(math.inf, drift_ms=15.0)
+    with falling_behind.launch({}) as launched:
+        measurement = launched.measure(offered_load(OPEN, SLA))
+    assert not keeps_up(OPEN, measurement)
+    assert found(falling_behind).capacity < 4.0
+
+
+def test_an_offered_run_ends_three_times_the_promised_latency_after_the_last_arrival() -> None:
+    assert offered_load(OPEN, SLA).patience_s == pytest.approx(3 * (0.5 + 8 * 0.04))
+    assert offered_load(OPEN, ()).patience_s == math.inf

@@ -1,0 +1,107 @@
+"""What is asked for: the objectives with their promises, and what was said of which knob."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from objectives import Bound, Profile, Quadrant, parse_sla
+from objectives.sla import ordered
+from search_spaces import Value
+from search_spaces.text import parse_value, plain, split
+from tuner import presets
+from tuner.duration import seconds
+from tuner.errors import BadInput
+from tuner.options import Options
+from tuner.presets import Objective
+from tuner.traffic import Traffic
+
+Knobs = tuple[dict[str, Value], dict[str, str]]
+Said = TypeVar("Said")
+MAKESPAN = "makespan_s"
+
+
+def asked_objectives(options: Options) -> tuple[str, tuple[Objective, ...]]:
+    """The study's objective by name, and every objective it is made of.
+
+    Raises:
+        BadInput: an objective that does not exist, or a promise that none can be held to.
+    """
+    name = options.objective
+    if name is None:
+        raise BadInput(f"--objective is needed: {', '.join(presets.preset_names())}, all or FILE.")
+    if name == "mixed":
+        raise BadInput("The objective `mixed` does not exist yet; take chat or summarize.")
+    if name != "all":
+        objective = presets.load(name)
+        return objective.profile.name, (_promised(objective, options),)
+    for option, given in (("--sla", options.sla), ("--deadline", options.deadline)):
+        if given is not None:
+            raise BadInput(f"{option} belongs to one objective, but --objective is all; name one.")
+    found = (presets.load(quadrant.representative) for quadrant in Quadrant)
+    return name, tuple(_promised(objective, options) for objective in found)
+
+
+def _promised(objective: Objective, options: Options) -> Objective:
+    """The objective with the promise of the command line."""
+    profile = objective.profile
+    bounds = list(profile.sla)
+    if options.sla is not None:
+        bounds = list(parse_sla(options.sla, source="--sla"))
+    if options.deadline is not None:
+        limit_s = seconds(options.deadline, "--deadline")
+        bounds.append(Bound(MAKESPAN, "<=", limit_s, "--deadline"))
+    if any(bound.metric == MAKESPAN for bound in bounds) and options.documents is None:
+        raise BadInput(f"A bound on {MAKESPAN} needs --documents, the size of the batch.")
+    sla = ordered(bounds)
+    return replace(
+        objective, profile=Profile(name=profile.name, quadrant=profile.quadrant, sla=sla)
+    )
+
+
+def refuse_deadline_of_stream(objectives: Sequence[Objective], flows: Sequence[Traffic]) -> None:
+    """A batch is there all at once; how long a stream of requests takes is its own affair."""
+    for objective, flow in zip(objectives, flows, strict=True):
+        stream = flow.workload.concurrency is None and math.isfinite(flow.workload.request_rate)
+        if stream and any(bound.metric == MAKESPAN for bound in objective.profile.sla):
+            raise BadInput(
+                f"The {objective.profile.name} traffic arrives over time, so that a deadline says "
+                "nothing of the config; take --objective offline, or --concurrency."
+            )
+
+
+def asked_knobs(objectives: Sequence[Objective], options: Options) -> Knobs:
+    """(fixed, ranges) by knob: the study file's, and over them the command line's.
+
+    Raises:
+        BadInput: a knob named twice in one place.
+    """
+    settings: dict[str, Value] = {}
+    ranges: dict[str, str] = {}
+    for objective in objectives:
+        place = f"--objective {objective.profile.name}"
+        settings |= _once(((plain(k), v) for k, v in objective.settings.items()), f"{place}: set")
+        ranges |= _once(((plain(k), t) for k, t in objective.ranges.items()), f"{place}: range")
+        _refuse_both(settings, ranges, place)
+    said = [split(text) for text in options.set]
+    fixed = _once(((knob, parse_value(text)) for knob, text in said), "--set")
+    freed = _once((split(text) for text in options.range), "--range")
+    _refuse_both(fixed, freed, "--set and --range")
+    settings = {knob: value for knob, value in settings.items() if knob not in freed}
+    ranges = {knob: text for knob, text in ranges.items() if knob not in fixed}
+    return {**settings, **fixed}, {**ranges, **freed}
+
+
+def _once(said: Iterable[tuple[str, Said]], place: str) -> dict[str, Said]:
+    found: dict[str, Said] = {}
+    for knob, value in said:
+        if knob in found:
+            raise BadInput(f"{place} names {knob} twice; drop one.")
+        found[knob] = value
+    return found
+
+
+def _refuse_both(settings: Mapping[str, Value], ranges: Mapping[str, str], place: str) -> None:
+    for knob in settings:
+        if knob in ranges:
+            raise BadInput(f"{place}: `{knob}` is both set and given a range; drop one.")

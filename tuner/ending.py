@@ -1,0 +1,104 @@
+"""How a run of a study ends: its answer on disk and on the screen, MLflow, an exit status."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from results.mlflow import public
+from results.record import TrialRecord
+from results.text import render
+from search_spaces import SearchSpace
+from tuner import answer
+from tuner.errors import BadInput, EngineTrouble, Exit
+from tuner.folder import Folder
+from tuner.interrupts import Interrupts
+from tuner.mirror import Mirror
+from tuner.options import Options
+from tuner.spec import StudySpec
+from tuner.trouble import how_to_resume
+
+PATIENCE_S = 60.0
+HURRIED_S = 5.0
+"""How long MLflow may take at the end, and after an interrupt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What is done with the answer, however far the study got."""
+
+    folder: Folder
+    spec: StudySpec
+    options: Options
+    interrupts: Interrupts
+
+    def write(self, found: dict[str, Any], space: SearchSpace) -> None:
+        """The answer to disk and to standard output."""
+        self.folder.write_summary(found)
+        self.folder.write_best(answer.best_files(found, self.spec, space))
+        if self.options.json:
+            self._print(json.dumps(found, indent=2, allow_nan=False))
+        elif found["trials"]["done"]:
+            self._print(render(found, folder=str(self.folder.path)))
+
+    def _print(self, text: str) -> None:
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            summary = self.folder.summary
+            raise BadInput(
+                f"The answer cannot be printed ({error.strerror}), but is in {summary}."
+            ) from error
+
+    def mirror(
+        self,
+        mirror: Mirror,
+        found: dict[str, Any],
+        records: Sequence[TrialRecord],
+        *,
+        hurried: bool,
+    ) -> None:
+        """What MLflow lacks, for as long as it may take or until Ctrl-C."""
+        files = [self.folder.summary, *sorted(self.folder.best.glob("*.yaml"))]
+        answered = [r for r in records if r.answered]
+        wait_s = HURRIED_S if hurried else PATIENCE_S
+        link = None
+        try:
+            with self.interrupts.let_in():
+                link = mirror.finish(found, files, answered, wait_s=wait_s)
+        except KeyboardInterrupt:
+            pass
+        if link is None:
+            trouble = mirror.trouble or "MLflow has not taken all of the study"
+            print(f"{trouble}; `{self._sync()}` makes it good.", file=sys.stderr)
+        elif not (self.options.quiet or self.options.json):
+            print(f"MLflow: {link}", file=sys.stderr)
+
+    def _sync(self) -> str:
+        uri = self.options.mlflow
+        again = how_to_resume(self.folder, self.options.storage).replace("resume", "sync", 1)
+        # An address with a secret in it is not kept with the study.
+        return again if uri is None or public(uri) == uri else f"{again} --mlflow URI"
+
+    def status(
+        self, found: dict[str, Any], cut_short: KeyboardInterrupt | EngineTrouble | None
+    ) -> Exit:
+        """
+        Raises:
+            EngineTrouble: that is what cut the study short.
+        """
+        resume = how_to_resume(self.folder, self.options.storage)
+        if isinstance(cut_short, EngineTrouble):
+            raise EngineTrouble(f"{cut_short}. Go on with: {resume}") from cut_short
+        if cut_short is None:
+            return answer.exit_status(found, self.spec)
+        of = f" of {self.spec.trials}" if self.spec.trials else ""
+        print(
+            f"Interrupted after {found['trials']['done']}{of} trials; nothing is lost. "
+            f"Go on with: {resume}",
+            file=sys.stderr,
+        )
+        return Exit.INTERRUPTED

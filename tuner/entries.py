@@ -1,0 +1,87 @@
+"""A study file's entries as ``ObjectiveFile``, or what is wrong with them and on which line."""
+
+import reprlib
+from collections.abc import Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from tuner.errors import BadInput
+from tuner.study_file import (
+    ADAPTER,
+    ArrivalsEntry,
+    LengthsEntry,
+    LengthsPair,
+    ObjectiveFile,
+    WorkloadEntry,
+)
+from tuner.yaml_file import YamlFile
+
+Path = tuple[str | int, ...]
+KINDS: dict[Path, type] = {
+    (): ObjectiveFile,
+    ("workload",): WorkloadEntry,
+    ("workload", "arrivals"): ArrivalsEntry,
+    ("workload", "lengths"): LengthsPair,
+    ("workload", "lengths", "input"): LengthsEntry,
+    ("workload", "lengths", "output"): LengthsEntry,
+}
+MAPPINGS = ("dataclass_type", "dict_type")
+
+
+def entries(file: YamlFile) -> ObjectiveFile:
+    """What a study file says.
+
+    Raises:
+        BadInput: an entry that is not known or impossible, with its line.
+    """
+    try:
+        return ADAPTER.validate_python({} if file.content is None else file.content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = _there(first["loc"], file.content)
+        name = f"`{'.'.join(map(str, path))}` " if path else "the file "
+        wrong = _wrong(first, path, _at(path, file.content))
+        raise BadInput(f"{file.place(path)}: {name}{wrong}.") from error
+
+
+def _there(loc: Sequence[str | int], content: Any) -> Path:
+    """The steps that the file itself has; pydantic adds its own, such as a union's branch."""
+    for count, step in enumerate(loc):
+        is_list = isinstance(content, list)
+        steps = range(len(content)) if is_list else content if isinstance(content, dict) else ()
+        if step not in steps:
+            return tuple(loc[:count])
+        content = content[step]
+    return tuple(loc)
+
+
+def _at(path: Path, content: Any) -> Any:
+    for step in path:
+        content = content[step]
+    return content
+
+
+def _wrong(first: ErrorDetails, path: Path, value: Any) -> str:
+    """What is wrong with the entry, after its name."""
+    kind, message = first["type"], first["msg"]
+    if kind == "unexpected_keyword_argument":
+        return _unknown(path)
+    if kind == "value_error":
+        return f"cannot be used: {message.removeprefix('Value error, ')}"
+    if kind == "missing":
+        return f"needs `{first['loc'][-1]}`"
+    if kind in MAPPINGS:
+        return f"must be a mapping of `name: value` lines, but is {reprlib.repr(value)}"
+    if path[:1] == ("set",):
+        return f"must be a finite number, a text, true or false, but is {reprlib.repr(value)}"
+    return f"{message.replace('Input should be', 'must be')}, but is {reprlib.repr(value)}"
+
+
+def _unknown(path: Path) -> str:
+    known = [entry.name for entry in fields(KINDS[path[:-1]])]
+    near = get_close_matches(str(path[-1]), known, n=1)
+    return f"is not known; {f'nearest: {near[0]}' if near else 'known: ' + ', '.join(known)}"
