@@ -29,6 +29,15 @@ KINDS: dict[Path, type] = {
     ("workload", "lengths", "input"): LengthsEntry,
     ("workload", "lengths", "output"): LengthsEntry,
 }
+WORDS = {
+    "Input should be": "must be",
+    "String should have": "must have",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "greater than": "above",
+    "less than": "below",
+}
+"""Ours for pydantic's."""
 MAPPINGS = ("dataclass_type", "dict_type")
 
 
@@ -71,14 +80,17 @@ def _wrong(first: ErrorDetails, path: Path, value: Any) -> str:
     if kind == "unexpected_keyword_argument":
         return _unknown(path)
     if kind == "value_error":
-        return f"cannot be used: {message.removeprefix('Value error, ')}"
+        return f"cannot be used: {message.removeprefix('Value error, ').rstrip('.')}"
     if kind == "missing":
-        return f"needs `{first['loc'][-1]}`"
+        missing = first["loc"][-1]
+        return "needs one more entry" if isinstance(missing, int) else f"needs `{missing}`"
     if kind in MAPPINGS:
         return f"must be a mapping of `name: value` lines, but is {reprlib.repr(value)}"
     if path[:1] == ("set",):
         return f"must be a finite number, a text, true or false, but is {reprlib.repr(value)}"
-    return f"{message.replace('Input should be', 'must be')}, but is {reprlib.repr(value)}"
+    for theirs, ours in WORDS.items():
+        message = message.replace(theirs, ours)
+    return f"{message}, but is {reprlib.repr(value)}"
 
 
 def _unknown(path: Path) -> str:

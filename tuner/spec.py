@@ -69,7 +69,11 @@ def from_json(text: str) -> StudySpec:
     try:
         return ADAPTER.validate_json(text)
     except ValidationError as error:
-        raise BadInput(f"The study was made by another version: {error.errors()[0]}.") from error
+        first = error.errors(include_url=False)[0]
+        entry = ".".join(map(str, first["loc"])) or "all of it"
+        raise BadInput(
+            f"The study was made by another version ({entry}: {first['msg']}); use that one."
+        ) from error
 
 
 def differences(mine: StudySpec, theirs: StudySpec) -> list[str]:

@@ -19,6 +19,8 @@ def read_settings(path: Path, space: SearchSpace) -> Config:
     settings: dict[str, Value] = {}
     for key, value in file.content.items():
         name, meant = _spelled(str(key), value)
+        if name in settings:
+            raise BadInput(f"{file.place([str(key)])}: `{name}` stands twice; drop one.")
         if name in {knob.name for knob in space.knobs}:
             settings[name] = _checked(space, name, meant, file, key)
     if not settings:

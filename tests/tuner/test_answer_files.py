@@ -91,14 +91,12 @@ def test_a_winner_is_a_file_the_engine_starts_from(tmp_path: Path, tune: Tune) -
 
 
 def test_the_same_seed_gives_the_same_answer_but_for_times(tmp_path: Path, tune: Tune) -> None:
-    def summary(folder: str, *options: str) -> dict[str, Any]:
+    def summary(folder: str) -> dict[str, Any]:
         place = tmp_path / folder
-        tune(*(*QUICK, "--trials=13", "--quiet", "--study=twice", f"--output={place}"), *options)
+        tune(*QUICK, "--trials=11", "--quiet", "--study=twice", f"--output={place}")
         return untimed(json.loads((place / "summary.json").read_text()))
 
-    first, second, other = summary("a"), summary("b"), summary("c", "--seed=2")
-    assert first == second
-    assert first["front"] != other["front"]
+    assert summary("a") == summary("b")
 
 
 def test_the_answer_is_shown_again_from_disk(tmp_path: Path, tune: Tune) -> None:
