@@ -65,7 +65,7 @@ def summarise(
         "best": {q: _best(winners[q], served_by[q], q, selection) for q in Quadrant},
         "regret": regret(winners, served_by, selection.tie),
         "front": _front(facts, answered),
-        "unused_knobs": _unused(facts, answered, selection),
+        "unused_knobs": _unused(facts, answered, selection, winners),
         "infeasible": next(
             (_infeasible(served_by[q], q, selection) for q in own if winners[q] is None), None
         ),
@@ -196,8 +196,13 @@ def _front(facts: StudyFacts, answered: Sequence[TrialRecord]) -> list[dict[str,
     return rows
 
 
-def _unused(facts: StudyFacts, answered: Sequence[TrialRecord], selection: Selection) -> list[str]:
-    """Knobs without effect on any goal of any objective."""
+def _unused(
+    facts: StudyFacts,
+    answered: Sequence[TrialRecord],
+    selection: Selection,
+    winners: Mapping[Quadrant, TrialRecord | None],
+) -> list[str]:
+    """Knobs without effect on any goal of any objective, and at their default in every winner."""
     per_objective = []
     for profile in facts.profiles:
         mine = [r for r in answered if r.objective == profile.name]
@@ -207,7 +212,14 @@ def _unused(facts: StudyFacts, answered: Sequence[TrialRecord], selection: Selec
             *(goal for quadrant in speaks_for for goal in quadrant.goals),
         ]
         per_objective.append(unused_knobs(mine, selection.space, goals, selection.tie))
-    return [k for k in selection.space.searched if all(k in found for found in per_objective)]
+    default = selection.space.default()
+    won = [winner.config for winner in winners.values() if winner is not None]
+    return [
+        knob
+        for knob in selection.space.searched
+        if all(knob in found for found in per_objective)
+        and all(config[knob] == default[knob] for config in won)
+    ]
 
 
 def _infeasible(

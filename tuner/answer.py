@@ -46,6 +46,7 @@ def _workload(case: Case) -> dict[str, Any]:
     count = len(workload.requests)
     rate = workload.request_rate
     return {
+        "quadrant": str(case.profile.quadrant),
         "source": workload.source,
         "requests": count,
         "request_rate": rate if rate != float("inf") else None,

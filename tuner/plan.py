@@ -71,7 +71,7 @@ def _cost(spec: StudySpec, problem: Problem) -> str:
     """Predicted by simulating the default config."""
     outcome = try_out(problem, runner_of(spec), problem.first[0][1])
     if outcome.failure is not None:
-        return f"The default config would fail: {outcome.failure.kind}: {outcome.failure.detail}"
+        return f"The default config would fail: {outcome.failure.kind}: {outcome.failure.detail}."
     each_s = outcome.engine_s
     if spec.trials is None:
         trials = max(1, round((spec.budget_s or 0) / each_s))

@@ -162,7 +162,7 @@ def opening(spec: StudySpec, problem: Problem, runner: Runner) -> str:
     """The first line: which engine, and what it serves."""
     about = runner.description
     kind = f"Simulated engine ({about.version})" if about.simulated else f"Engine {about.engine}"
-    doubt = f" {about.uncertainty}" if about.simulated else ""
+    doubt = f" All figures are simulated; {about.uncertainty}." if about.simulated else ""
     return f"{kind}: {spec.model.name} on {spec.gpus} x {spec.gpu.name}.{doubt}"
 
 
@@ -187,7 +187,9 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
         studies=studies,
         selection=answer.selection(run.problem),
         folder=run.folder,
-        progress=progress(quiet=options.quiet, json=options.json),
+        progress=progress(
+            quiet=options.quiet, json=options.json, knobs=tuple(run.problem.space.searched)
+        ),
         mirror=mirror.write if mirror else lambda record: None,
         trials=spec.trials,
         budget_s=spec.budget_s,

@@ -20,18 +20,32 @@ from tuner.storage import ORIGIN
 
 STARTUP_TRIALS = 10
 SIMPLER_EVERY = 3
-"""After the start, every third trial takes a knob of a winner back to its default: only a pair of
-trials that differ in one knob shows what that knob does."""
+SIMPLER_AT_THE_END = 5
+"""After the start, every third trial, and the last five per objective, take a knob of a winner
+back to its default: only trials that differ in one knob show what that knob does."""
 
 
 def ask(
-    study: optuna.Study, problem: Problem, records: Sequence[TrialRecord], selection: Selection
+    study: optuna.Study,
+    problem: Problem,
+    records: Sequence[TrialRecord],
+    selection: Selection,
+    *,
+    left: int | None = None,
 ) -> tuple[optuna.Trial, Config, Origin]:
-    """The next trial of a study, its full config and where it came from."""
+    """The next trial of a study, its full config and where it came from.
+
+    Args:
+        left: trials still to be answered, where that is known: the last ones make winners simpler.
+    """
     case = problem.case(study.study_name.rpartition("/")[2])
     told = _told(study)
     if not _waiting(study):
-        _enqueue(study, problem, case, told, records, selection)
+        simplify = told % SIMPLER_EVERY == 0 or (
+            left is not None and left <= SIMPLER_AT_THE_END * len(problem.cases)
+        )
+        simplify &= told >= STARTUP_TRIALS
+        _enqueue(study, problem, case, records, selection, simplify=simplify)
     study.sampler = _tpe(_seed(problem.seed, case.profile.name, told))
     trial = study.ask()
     config = problem.space.suggest(trial)
@@ -60,9 +74,10 @@ def _enqueue(
     study: optuna.Study,
     problem: Problem,
     case: Case,
-    told: int,
     records: Sequence[TrialRecord],
     selection: Selection,
+    *,
+    simplify: bool,
 ) -> None:
     """Decide the next config ourselves where TPE should not."""
     tried = [r.config for r in records]
@@ -70,7 +85,7 @@ def _enqueue(
         if config not in tried:
             enqueue(study, problem.space.settings(config), origin)
             return
-    if told >= STARTUP_TRIALS and told % SIMPLER_EVERY == 0:
+    if simplify:
         for config in _simpler(case, problem, records, selection):
             if config not in tried and not problem.space.broken_rules(config):
                 enqueue(study, problem.space.settings(config), "sampler")

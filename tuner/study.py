@@ -82,7 +82,8 @@ class Loop:
         with self.interruptible():
             pass
         asked = turn(self.studies)
-        trial, config, origin = ask(asked, self.problem, self.records, self.selection)
+        left = None if self.trials is None else self.trials - self.state().done
+        trial, config, origin = ask(asked, self.problem, self.records, self.selection, left=left)
         if self.problem.space.broken_rules(config):
             self._rule_out(asked, trial, ruled_out(self.problem, config, number=trial.number))
         elif known := self._known(config):

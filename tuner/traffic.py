@@ -5,7 +5,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from objectives import Workload
-from objectives.arrivals import Fixed, Lengths, Synthetic, Uniform, poisson
+from objectives.arrivals import (
+    Arrivals,
+    ClosedLoop,
+    Constant,
+    Fixed,
+    Gamma,
+    Lengths,
+    Synthetic,
+    Uniform,
+    poisson,
+)
 from tuner.errors import BadInput
 from tuner.options import Options
 from tuner.presets import Objective, preset_file
@@ -36,7 +46,9 @@ def traffic(objective: Objective, options: Options, *, longest_tokens: int) -> T
     if options.workload is not None:
         found = _replayed(options.workload, name, options, None, longest_tokens)
     elif options.input_tokens is not None:
-        found = _drawn(_typed(options), name, options, longest_tokens)
+        recipe = _typed(objective.workload, options)
+        found = _drawn(recipe, name, options, longest_tokens)
+        found = replace(found, sized_to_default=objective.workload.arrivals.request_rate is None)
     else:
         found = _own(objective, name, options, longest_tokens)
     workload = _at_load(found.workload, options)
@@ -104,20 +116,35 @@ def _replayed(
     return Traffic(workload=workload, notes=notes, sized_to_default=sized)
 
 
-def _typed(options: Options) -> Synthetic:
-    """Lengths given on the command line."""
+def _typed(entry: WorkloadEntry, options: Options) -> Synthetic:
+    """Lengths given on the command line, arriving as the objective's requests do."""
 
     def lengths(tokens: int | None) -> Lengths:
         if options.length_spread is None:
             return Fixed(tokens or 0)
         return Uniform(tokens or 0, options.length_spread)
 
+    arrivals = poisson(1.0) if entry.trace is not None else entry.arrivals.arrivals()
     return Synthetic(
         lengths=(lengths(options.input_tokens), lengths(options.output_tokens)),
-        arrivals=poisson(1.0),
+        arrivals=arrivals,
         prefix_share=options.prefix_share or 0.0,
-        source="lengths from the command line, Poisson arrivals",
+        source=f"lengths from the command line, {_told(arrivals)}",
     )
+
+
+def _told(arrivals: Arrivals) -> str:
+    match arrivals:
+        case Gamma(cv=1.0):
+            return "Poisson arrivals"
+        case Gamma(cv=cv):
+            return f"gamma arrivals (CV {cv:g})"
+        case Constant():
+            return "evenly spaced"
+        case ClosedLoop():
+            return "in a closed loop"
+        case _:
+            return "all at once"
 
 
 def _drawn(recipe: Synthetic, name: str, options: Options, longest_tokens: int) -> Traffic:

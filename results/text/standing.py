@@ -5,26 +5,16 @@ from typing import Any
 
 from objectives import Quadrant
 
-OWN = {
-    "rag": Quadrant.LIVE_AT_SCALE,
-    "agent": Quadrant.LIVE_AT_SCALE,
-    "api": Quadrant.LIVE_AT_SCALE,
-    "chat": Quadrant.INTERACTIVE,
-    "code": Quadrant.INTERACTIVE,
-    "reasoning": Quadrant.ECONOMY,
-    "summarize": Quadrant.BULK,
-    "offline": Quadrant.BULK,
-}
 ALL = "all"
 NEEDS_CAPACITY = frozenset({Quadrant.LIVE_AT_SCALE, Quadrant.BULK})
 
 
 def own_quadrants(summary: Mapping[str, Any]) -> list[Quadrant]:
-    """Those the study was asked for; none where a study file does not say."""
-    if summary["objective"] == ALL:
-        return list(Quadrant)
-    named = summary.get("quadrant") or OWN.get(summary["objective"])
-    return [] if named is None else [Quadrant(named)]
+    """Those the study was asked for."""
+    return sorted(
+        {Quadrant(workload["quadrant"]) for workload in summary["workloads"].values()},
+        key=list(Quadrant).index,
+    )
 
 
 def winner(summary: Mapping[str, Any], quadrant: Quadrant) -> Mapping[str, Any] | None:

@@ -38,7 +38,7 @@ def _served(summary: Mapping[str, Any]) -> str:
         named = ", ".join(joined(q.numeral, q.representative) for q in Quadrant)
         return f"Each quadrant on the traffic and under the SLA of its objective: {named}."
     others = ", ".join(joined(q.numeral, q.representative) for q in Quadrant if q not in own)
-    mine = own[0].numeral if own else "its quadrant"
+    mine = own[0].numeral
     text = (
         f"The {name} traffic served four ways: {mine} under the SLA of {name}, the others under "
         f"those of {others}."

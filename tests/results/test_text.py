@@ -72,7 +72,12 @@ def summary(**changes: Any) -> dict[str, Any]:
         "hardware": {"gpu": "h100_sxm", "gpus": 4},
         "model": "qwen3-8b",
         "workloads": {
-            "chat": {"source": "azure2023_conv.csv", "requests": 600, "request_rate": 7.5}
+            "chat": {
+                "quadrant": "interactive",
+                "source": "azure2023_conv.csv",
+                "requests": 600,
+                "request_rate": 7.5,
+            }
         },
         "seed": 0,
         "trials": {"done": 40, "feasible": 31, "infeasible": 7, "failed": 2, "stopped_early": 0},
@@ -208,7 +213,8 @@ def test_a_real_engine_is_not_called_simulated() -> None:
     ],
 )
 def test_traffic_without_a_rate_is_told_by_what_it_has(workload: Any, said: str) -> None:
-    assert said in shown(summary(workloads={"chat": workload}), width=200)
+    workloads = {"chat": {"quadrant": "interactive", **workload}}
+    assert said in shown(summary(workloads=workloads), width=200)
 
 
 def test_where_the_table_does_not_fit_each_quadrant_says_it_in_its_block() -> None:
@@ -439,7 +445,11 @@ def test_a_study_in_which_nothing_was_served_says_so(done: int, reason: str) -> 
 
 
 def test_all_serves_each_quadrant_its_own_traffic_and_starts_any_of_them() -> None:
-    study = summary(objective="all", best={q: best("p95_ttft_ms", 212.4, 1.3) for q in QUADRANTS})
+    study = summary(
+        objective="all",
+        best={q: best("p95_ttft_ms", 212.4, 1.3) for q in QUADRANTS},
+        workloads={q: {"quadrant": q} for q in QUADRANTS},
+    )
     assert section(study, "Each", width=90) == (
         "Each quadrant on the traffic and under the SLA of its objective: I rag, II chat,\n"
         "III reasoning, IV summarize."
@@ -457,12 +467,9 @@ def test_all_serves_each_quadrant_its_own_traffic_and_starts_any_of_them() -> No
     ]
 
 
-def test_a_study_file_may_say_its_quadrant() -> None:
-    named = summary(objective="mine", quadrant="bulk")
+def test_a_study_file_has_its_own_name_and_a_known_quadrant() -> None:
+    named = summary(objective="mine", workloads={"mine": {"quadrant": "bulk"}})
     assert "IV under the SLA of mine, the others under" in shown(named)
-    unnamed = summary(objective="mine")
-    assert "its quadrant under the SLA of mine, the others under" in shown(unnamed, width=200)
-    assert "Next:" not in shown(unnamed)
 
 
 def test_winners_already_confirmed_are_left_out_of_what_is_still_open() -> None:
