@@ -144,20 +144,27 @@ def _judge_share(
 ) -> Judgement:
     values = [_promised_ms(result, latency) for result in measurement.results]
     hits = [value <= bound.limit for value in values]
-    rank = max(1, math.ceil(wanted * len(values) - 1e-9))
-    low, high = share_interval(hits)
-    verdict = (
-        Verdict.MET if low > wanted else Verdict.BROKEN if high < wanted else Verdict.UNDECIDED
-    )
-    if all(hits):
-        verdict = Verdict.MET
     return Judgement(
         bound.limit,
         measurement.metric(bound.metric),
         sum(hits) / len(hits),
-        verdict,
-        _excess(bound, sorted(values)[rank - 1]),
+        _verdict(hits, wanted),
+        _excess(bound, _ranked(values, wanted)),
     )
+
+
+def _verdict(hits: list[bool], wanted: float) -> Verdict:
+    if all(hits):
+        return Verdict.MET
+    low, high = share_interval(hits)
+    if low > wanted:
+        return Verdict.MET
+    return Verdict.BROKEN if high < wanted else Verdict.UNDECIDED
+
+
+def _ranked(values: list[float], wanted: float) -> float:
+    """The value that this share of the requests does not exceed."""
+    return sorted(values)[max(1, math.ceil(wanted * len(values) - 1e-9)) - 1]
 
 
 def _promised_ms(result: RequestResult, latency: Latency) -> float:
@@ -180,7 +187,15 @@ def _excess(bound: Bound, value: float) -> float:
 
 def holds(bounds: tuple[Bound, ...], measurement: Measurement) -> bool:
     """Whether every bound is kept by the number itself, its uncertainty left aside."""
-    return all(judge(bound, measurement).excess <= 0 for bound in bounds)
+    return all(_holds(bound, measurement) for bound in bounds)
+
+
+def _holds(bound: Bound, measurement: Measurement) -> bool:
+    if bound.share is None:
+        return judge(bound, measurement).excess <= 0
+    wanted, latency = bound.share
+    values = [_promised_ms(result, latency) for result in measurement.results]
+    return _excess(bound, _ranked(values, wanted)) <= 0
 
 
 def request_goodput(bounds: tuple[Bound, ...], measurement: Measurement) -> float:

@@ -84,29 +84,31 @@ class Workload:
         else:
             first, factor = self.requests[0].arrival_s, self.request_rate / request_rate
             times = [(r.arrival_s - first) * factor for r in self.requests]
-        requests = (
-            replace(r, arrival_s=time) for r, time in zip(self.requests, times, strict=True)
+        requests = tuple(
+            Request(time, r.input_tokens, r.output_tokens, r.blocks, r.priority)
+            for r, time in zip(self.requests, times, strict=True)
         )
-        return replace(self, requests=tuple(requests), concurrency=None)
+        return replace(self, requests=requests, concurrency=None)
 
     def lasting(self, span_s: float, *, requests: int = 1) -> "Workload":
         """The requests over and over until they last this long and are this many.
 
         Each round has prefixes of its own: repeated prompts would be served from the cache.
         """
+        kept = len(self.requests)
         period_s = self.span_s + (0.0 if self.span_s == 0 else 1 / self.request_rate)
-        rounds = math.ceil(requests / len(self.requests))
-        if period_s > 0:
-            rounds = max(rounds, math.ceil(span_s / period_s))
+        wanted = max(kept, requests, math.ceil(span_s / period_s * kept) if period_s else 0)
         apart = 1 + max((max(r.blocks) for r in self.requests if r.blocks), default=0)
         repeated = [
-            replace(
-                r,
-                arrival_s=r.arrival_s + turn * period_s,
-                blocks=tuple(block + turn * apart for block in r.blocks),
+            Request(
+                r.arrival_s + index // kept * period_s,
+                r.input_tokens,
+                r.output_tokens,
+                tuple([block + index // kept * apart for block in r.blocks]),
+                r.priority,
             )
-            for turn in range(1, rounds)
-            for r in self.requests
+            for index in range(kept, wanted)
+            for r in (self.requests[index % kept],)
         ]
         return replace(self, requests=(*self.requests, *repeated))
 

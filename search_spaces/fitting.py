@@ -5,6 +5,8 @@ from search_spaces.deployment import Deployment
 BUDGET_STEP_TOKENS = 256
 """Chunks off the GEMM tile grid cost: 257 tokens took 32 % longer than 256 (Sarathi-Serve)."""
 ENGINE_MEMORY_SHARE = 0.92
+LARGEST_DEFAULTS = (16384, 1024)
+"""Token budget and batch that leave the least KV cache among the engine's defaults."""
 
 
 def fitting_sizes(deployment: Deployment) -> tuple[int, ...]:
@@ -26,7 +28,7 @@ def _does_not_fit(deployment: Deployment) -> str:
     sizes = [tp for tp in (1, 2, 4, 8, 16, 32, 64) if splits(deployment, tp)]
     needed = next((tp for tp in sizes if _fits(deployment, tp)), None)
     here = [tp for tp in _divisors(deployment.gpus) if splits(deployment, tp)]
-    longest = max(_most_tokens(deployment, tp) for tp in here)
+    longest = max(_kv_tokens(deployment, tp, *LARGEST_DEFAULTS) for tp in here)
     advice = [f"--gpus {needed}"] if needed else []
     if longest >= BUDGET_STEP_TOKENS:
         rounded = longest // BUDGET_STEP_TOKENS * BUDGET_STEP_TOKENS
@@ -51,14 +53,14 @@ def splits(deployment: Deployment, tp: int) -> bool:
 
 
 def _fits(deployment: Deployment, tp: int) -> bool:
-    return _most_tokens(deployment, tp) >= deployment.max_model_len
+    """Whether the leanest config holds one longest request."""
+    return _kv_tokens(deployment, tp, BUDGET_STEP_TOKENS, 1) >= deployment.max_model_len
 
 
-def _most_tokens(deployment: Deployment, tp: int) -> int:
-    """Tokens of KV cache with the engine's memory share and the least of everything else."""
+def _kv_tokens(deployment: Deployment, tp: int, budget_tokens: int, seqs: int) -> int:
     return deployment.kv_capacity_tokens(
         tensor_parallel_size=tp,
         gpu_memory_utilization=ENGINE_MEMORY_SHARE,
-        max_num_batched_tokens=BUDGET_STEP_TOKENS,
-        max_num_seqs=1,
+        max_num_batched_tokens=budget_tokens,
+        max_num_seqs=seqs,
     )

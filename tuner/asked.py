@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from objectives import Bound, Profile, Quadrant, parse_sla
 from objectives.sla import ordered
-from search_spaces import Value
-from search_spaces.text import parse_value, plain, split
+from search_spaces import SearchSpace, Value
+from search_spaces.text import parse_domain, parse_value, plain, split
 from tuner import presets
 from tuner.duration import seconds
 from tuner.errors import BadInput
@@ -19,6 +19,7 @@ from tuner.traffic import Traffic
 Knobs = tuple[dict[str, Value], dict[str, str]]
 Said = TypeVar("Said")
 MAKESPAN = "makespan_s"
+MAX_MODEL_LEN = "max_model_len"
 
 
 def asked_objectives(options: Options) -> tuple[str, tuple[Objective, ...]]:
@@ -79,7 +80,7 @@ def asked_knobs(objectives: Sequence[Objective], options: Options) -> Knobs:
     settings: dict[str, Value] = {}
     ranges: dict[str, str] = {}
     for objective in objectives:
-        place = f"--objective {objective.profile.name}"
+        place = objective.file.name
         settings |= _once(((plain(k), v) for k, v in objective.settings.items()), f"{place}: set")
         ranges |= _once(((plain(k), t) for k, t in objective.ranges.items()), f"{place}: range")
         _refuse_both(settings, ranges, place)
@@ -90,6 +91,31 @@ def asked_knobs(objectives: Sequence[Objective], options: Options) -> Knobs:
     settings = {knob: value for knob, value in settings.items() if knob not in freed}
     ranges = {knob: text for knob, text in ranges.items() if knob not in fixed}
     return {**settings, **fixed}, {**ranges, **freed}
+
+
+def refuse_impossible_knobs(objectives: Iterable[Objective], space: SearchSpace) -> None:
+    """Check what study files say of knobs, while it is known which line says it.
+
+    Raises:
+        BadInput: an unknown knob, or an impossible value or range.
+    """
+    others = {MAX_MODEL_LEN, *space.derive(space.default())}
+    for objective in objectives:
+        said = [(("set", name), value) for name, value in objective.settings.items()]
+        said += [(("range", name), text) for name, text in objective.ranges.items()]
+        for entry, value in said:
+            if plain(entry[1]) not in others:
+                _refuse_impossible(objective, space, entry, value)
+
+
+def _refuse_impossible(
+    objective: Objective, space: SearchSpace, entry: tuple[str, str], value: Value
+) -> None:
+    try:
+        knob = space.knob(entry[1])
+        knob.check(value) if entry[0] == "set" else parse_domain(knob, str(value))
+    except ValueError as error:
+        raise BadInput(f"{objective.file.place(entry)}: {error}") from error
 
 
 def _once(said: Iterable[tuple[str, Said]], place: str) -> dict[str, Said]:

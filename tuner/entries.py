@@ -20,8 +20,8 @@ from tuner.study_file import (
 )
 from tuner.yaml_file import YamlFile
 
-Path = tuple[str | int, ...]
-KINDS: dict[Path, type] = {
+Steps = tuple[str | int, ...]
+KINDS: dict[Steps, type] = {
     (): ObjectiveFile,
     ("workload",): WorkloadEntry,
     ("workload", "arrivals"): ArrivalsEntry,
@@ -57,7 +57,7 @@ def entries(file: YamlFile) -> ObjectiveFile:
         raise BadInput(f"{file.place(path)}: {name}{wrong}.") from error
 
 
-def _there(loc: Sequence[str | int], content: Any) -> Path:
+def _there(loc: Sequence[str | int], content: Any) -> Steps:
     """The steps that the file itself has; pydantic adds its own, such as a union's branch."""
     for count, step in enumerate(loc):
         is_list = isinstance(content, list)
@@ -68,13 +68,13 @@ def _there(loc: Sequence[str | int], content: Any) -> Path:
     return tuple(loc)
 
 
-def _at(path: Path, content: Any) -> Any:
+def _at(path: Steps, content: Any) -> Any:
     for step in path:
         content = content[step]
     return content
 
 
-def _wrong(first: ErrorDetails, path: Path, value: Any) -> str:
+def _wrong(first: ErrorDetails, path: Steps, value: Any) -> str:
     """What is wrong with the entry, after its name."""
     kind, message = first["type"], first["msg"]
     if kind == "unexpected_keyword_argument":
@@ -93,7 +93,7 @@ def _wrong(first: ErrorDetails, path: Path, value: Any) -> str:
     return f"{message}, but is {reprlib.repr(value)}"
 
 
-def _unknown(path: Path) -> str:
+def _unknown(path: Steps) -> str:
     known = [entry.name for entry in fields(KINDS[path[:-1]])]
     near = get_close_matches(str(path[-1]), known, n=1)
     return f"is not known; {f'nearest: {near[0]}' if near else 'known: ' + ', '.join(known)}"

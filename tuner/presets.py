@@ -1,6 +1,6 @@
 """Objectives by name or by file: the shipped presets, and the user's own study files."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import as_file, files
@@ -29,6 +29,8 @@ class Objective:
     """Where a trace named by the workload lies; ``None``: shipped with the program."""
     settings: dict[str, Setting]
     ranges: dict[str, str]
+    file: YamlFile = field(compare=False, repr=False)
+    """Where all this stands."""
 
 
 @cache
@@ -108,6 +110,7 @@ def _complete(name: str, file: YamlFile, folder: Path | None) -> Objective:
         folder=folder if own.workload else None,
         settings=own.set,
         ranges=own.range,
+        file=file,
     )
 
 

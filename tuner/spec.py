@@ -11,7 +11,13 @@ from runners.simulated import catalogue
 from search_spaces import Config, Deployment, Gpu, Model, SearchSpace, Value
 from search_spaces.text import parse_domain
 from search_spaces.vllm import default_config, preset_settings, vllm_space
-from tuner.asked import asked_knobs, asked_objectives, refuse_deadline_of_stream
+from tuner.asked import (
+    MAX_MODEL_LEN,
+    asked_knobs,
+    asked_objectives,
+    refuse_deadline_of_stream,
+    refuse_impossible_knobs,
+)
 from tuner.duration import seconds
 from tuner.errors import BadInput
 from tuner.limits import refuse_impossible
@@ -128,6 +134,7 @@ def _resolve(options: Options) -> tuple[StudySpec, tuple[Traffic, ...]]:
         allow_scheduler_class=options.allow_scheduler_class,
         sized_to_default=tuple(flow.workload.name for flow in flows if flow.sized_to_default),
     )
+    refuse_impossible_knobs(objectives, vllm_space(deployment_of(spec)))
     space = space_of(spec)
     refuse_ruled_out(space, {**{k: str(v) for k, v in settings.items()}, **ranges})
     if options.start_from is None:
@@ -137,9 +144,9 @@ def _resolve(options: Options) -> tuple[StudySpec, tuple[Traffic, ...]]:
 
 def _asked_length(settings: dict[str, Value], ranges: dict[str, str], model: Model) -> int | None:
     """``max_model_len`` is a requirement, not a knob; taken out of the settings."""
-    if "max_model_len" in ranges:
+    if MAX_MODEL_LEN in ranges:
         raise BadInput("`max_model_len` is never searched; --set max_model_len=N says what is.")
-    asked = settings.pop("max_model_len", None)
+    asked = settings.pop(MAX_MODEL_LEN, None)
     if asked is None:
         return None
     if isinstance(asked, (bool, str, float)) or not 1 < asked <= model.max_position_embeddings:

@@ -46,9 +46,10 @@ def _open_loop(sequences: list[Sequence], replicas: Listing[Replica], load: Load
     misses = load.hopeless() if load.hopeless else None
     for sequence in sequences:
         for replica in replicas:
-            finished = replica.advance(sequence.arrival_s)
-            if misses and _hopeless(misses, finished):
-                return
+            if replica.now_s < sequence.arrival_s:
+                finished = replica.advance(sequence.arrival_s)
+                if misses and finished and _hopeless(misses, finished):
+                    return
         min(replicas, key=lambda replica: replica.load).add(sequence)
     end_s = sequences[-1].arrival_s + load.patience_s
     for replica in replicas:

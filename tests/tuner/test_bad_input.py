@@ -197,7 +197,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (
             "--objective api --gpu l4 --gpus 1 --set max_model_len=65536",
             f"{LLAMA} (16 GB of weights) and one request of 65536 tokens do not fit on 1 x l4 "
-            "(22 GiB each); --gpus 2 or --set max_model_len=23808 (longer requests are left out) "
+            "(22 GiB each); --gpus 2 or --set max_model_len=9216 (longer requests are left out) "
             "would do.",
         ),
         (

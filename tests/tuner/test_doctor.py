@@ -43,7 +43,7 @@ def test_a_command_that_is_not_ours_alone_is_told(
     owners: tuple[str, ...], claimed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "entry_points", owned_by(*owners))
-    monkeypatch.setattr(doctor.shutil, "which", lambda command: None)
+    monkeypatch.setattr("shutil.which", lambda command: None)
     lines, healthy = doctor.report()
     assert not healthy
     assert (

@@ -66,6 +66,7 @@ def test_a_preset_is_its_promise_and_its_traffic() -> None:
         folder=None,
         settings={},
         ranges={},
+        file=chat.file,
     )
 
 

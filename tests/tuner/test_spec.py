@@ -150,8 +150,31 @@ def test_a_study_file_that_sets_and_frees_one_knob_is_refused(tmp_path: Path) ->
     file = tmp_path / "mine.yaml"
     file.write_text("extends: api\nset: {max-num-seqs: 8}\nrange: {max_num_seqs: '4:8'}\n")
     assert answer_to(objective=str(file)) == (
-        "--objective mine: `max_num_seqs` is both set and given a range; drop one."
+        f"{file}: `max_num_seqs` is both set and given a range; drop one."
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (
+            "set: {max_num_seq: 8}",
+            "Unknown vllm knob 'max_num_seq'; nearest: max_num_seqs, max_num_batched_tokens.",
+        ),
+        ("set: {max-num-seqs: 0}", "`1 <= max_num_seqs <= 4096` must hold, but got 0."),
+        ("set: {max_num_seqs: '8'}", "`max_num_seqs` must be a number, but got 8."),
+        (
+            "range: {max_num_seqs: 9:8}",
+            "`low <= high` must hold of the range of `max_num_seqs`, but got 9:8.",
+        ),
+    ],
+)
+def test_a_study_file_is_told_which_line_says_the_impossible(
+    said: str, message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"extends: api\n{said}\n")
+    assert answer_to(objective=str(file)) == f"{file}:2: {message}"
 
 
 def test_settings_and_ranges_narrow_and_widen_the_space() -> None:
