@@ -53,6 +53,8 @@ class Bound:
     def __post_init__(self) -> None:
         if not (LATENCY_METRIC.fullmatch(self.metric) or self.metric in NUMBERS):
             raise ValueError(unknown_metric(self.metric))
+        if self.sense == ">=" and self.metric.endswith(("_ms", "_s")):
+            raise ValueError(f"A time is bounded from above: write {self.metric}<={self.limit:g}.")
         if self.share is not None and self.share[0] <= 0:
             raise ValueError(f"A percentile above 0 is needed, but got {self.metric}.")
         if not (math.isfinite(self.limit) and self.limit > 0):

@@ -31,7 +31,22 @@ def winner(
     serving = [r for r in records if r.answered and r.serves(quadrant)]
     if not selection.allow_ours:
         serving = [r for r in serving if not selection.space.needs_ours(r.config)]
-    return _best(serving, quadrant.goals, selection)
+    best = _best(serving, quadrant.goals, selection)
+    plain = [r for r in serving if not selection.space.departures(r.config)]
+    default = min(plain, key=lambda r: r.number, default=None)
+    if best is None or default is None or default is best:
+        return best
+    if gains(best, default, quadrant, selection.tie) is not False:
+        return best
+    # Tied with the best, and with a default that is not: what departs must gain by it.
+    gaining = [r for r in serving if gains(r, default, quadrant, selection.tie)]
+    return _best(gaining, quadrant.goals, selection) or default
+
+
+def gains(a: TrialRecord, b: TrialRecord, quadrant: Quadrant, tie: float) -> bool | None:
+    """Whether ``a`` is told apart from ``b`` as better; ``None`` where nothing compares them."""
+    ratio = better_by(a, b, quadrant, tie)
+    return None if ratio is None else ratio > 1 and not tied(ratio, 1.0, tie)
 
 
 def best_with_ours(

@@ -66,7 +66,8 @@ def summary(
 def exit_status(answer: dict[str, Any], spec: StudySpec) -> Exit:
     """3 when a quadrant the study is about has no winner; 4 when no config could be started."""
     trials = answer["trials"]
-    if trials["done"] and trials["failed"] == trials["done"]:
+    measured = answer["baseline"] or answer["infeasible"] or any(answer["best"].values())
+    if trials["done"] and trials["failed"] == trials["done"] and not measured:
         return Exit.ENGINE_TROUBLE
     won = all(answer["best"][profile.quadrant] is not None for profile in spec.profiles)
     return Exit.DONE if won else Exit.NO_WINNER

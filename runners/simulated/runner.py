@@ -18,7 +18,7 @@ from runners.simulated.simulation import simulate
 from runners.simulated.step_time import StepTime
 from runners.simulated.step_times import step_time
 from search_spaces import Config, Deployment
-from search_spaces.vllm import fitting_sizes, kv_dtype, vllm_space
+from search_spaces.vllm import fitting_sizes, kv_dtype, kv_tokens, vllm_space
 
 VLLM_VERSION = "0.32"
 
@@ -99,17 +99,6 @@ class SimulatedRunner:
             kv_dtype=kv_dtype(config),
         )
         yield SimulatedEngine(self._deployment, config, steps)
-
-
-def kv_tokens(deployment: Deployment, config: Config) -> int:
-    """Tokens of KV cache per replica."""
-    return _quantised(deployment, config).kv_capacity_tokens(
-        tensor_parallel_size=int(config["tensor_parallel_size"]),
-        gpu_memory_utilization=float(config["gpu_memory_utilization"]),
-        max_num_batched_tokens=int(config["max_num_batched_tokens"]),
-        max_num_seqs=int(config["max_num_seqs"]),
-        kv_dtype=kv_dtype(config),
-    )
 
 
 def _quantised(deployment: Deployment, config: Config) -> Deployment:

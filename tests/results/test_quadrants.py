@@ -192,9 +192,16 @@ def test_configs_within_one_per_cent_are_tied_and_the_plainest_of_them_wins() ->
     fastest = trial(0, ttft_ms=400.0, config={"max_num_seqs": 8, "tensor_parallel_size": 2})
     plainer = trial(1, ttft_ms=402.0, config={"max_num_seqs": 8})
     plainest = trial(2, ttft_ms=404.0)
-    beyond = trial(3, ttft_ms=404.5)
+    beyond = trial(3, ttft_ms=404.5, config={"tensor_parallel_size": 2})
     assert winner([fastest, plainer, plainest, beyond], INTERACTIVE, STOCK) == plainest
-    assert winner([fastest, plainer, beyond], INTERACTIVE, STOCK) == plainer
+    assert winner([fastest, plainer], INTERACTIVE, STOCK) == plainer
+
+
+def test_what_departs_from_a_default_that_lags_behind_the_best_must_gain_by_it() -> None:
+    fastest = trial(0, ttft_ms=400.0, config={"max_num_seqs": 8, "tensor_parallel_size": 2})
+    plainer = trial(1, ttft_ms=402.0, config={"max_num_seqs": 8})
+    default = trial(3, ttft_ms=404.5)
+    assert winner([fastest, plainer, default], INTERACTIVE, STOCK) == fastest
 
 
 def test_among_configs_as_plain_as_each_other_the_first_tried_wins() -> None:

@@ -8,9 +8,9 @@ from runners import EngineError, Failure, FailureKind
 from runners.simulated import SimulatedRunner
 from runners.simulated.catalogue import gpu, model
 from runners.simulated.roofline import Roofline
-from runners.simulated.runner import kv_tokens, launch_s
+from runners.simulated.runner import launch_s
 from search_spaces import Config, Deployment
-from search_spaces.vllm import default_config, vllm_space
+from search_spaces.vllm import default_config, kv_tokens, vllm_space
 
 SMALL = Deployment(
     model=model("meta-llama/Llama-3.2-3B-Instruct"), gpu=gpu("l4"), gpus=4, max_model_len=2048
