@@ -29,7 +29,7 @@ from search_spaces import Value
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-__all__ = ["MlflowError", "MlflowStudy", "StudyFacts", "public"]
+__all__ = ["LOCAL_PAGES", "MlflowError", "MlflowStudy", "StudyFacts", "public"]
 
 LOCAL_PAGES = "http://127.0.0.1:5000"
 """Where ``mlflow ui`` listens unless told otherwise: a database has no pages of its own."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from results.mlflow import public
+from results.mlflow import LOCAL_PAGES, public
 from results.record import TrialRecord
 from results.text import render
 from search_spaces import SearchSpace
@@ -15,6 +15,7 @@ from tuner.errors import BadInput, EngineTrouble, Exit
 from tuner.folder import Folder
 from tuner.interrupts import Interrupts
 from tuner.mirror import Mirror
+from tuner.mlflow_study import local_database
 from tuner.options import Options
 from tuner.spec import StudySpec
 from tuner.trouble import how_to_resume
@@ -75,7 +76,14 @@ class Ending:
             trouble = mirror.trouble or "MLflow has not taken all of the study"
             print(f"{trouble}; `{self._sync()}` makes it good.", file=sys.stderr)
         elif not (self.options.quiet or self.options.json):
-            print(f"MLflow: {link}", file=sys.stderr)
+            print(f"MLflow: {self._pages(link)}", file=sys.stderr)
+
+    def _pages(self, link: str) -> str:
+        """A database has no pages of its own: the command that serves them comes first."""
+        database = local_database(self.folder)
+        if not (link.startswith(LOCAL_PAGES) and database.exists()):
+            return link
+        return f"start `mlflow ui --backend-store-uri sqlite:///{database}`, then open {link}"
 
     def _sync(self) -> str:
         uri = self.options.mlflow

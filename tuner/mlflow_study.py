@@ -24,7 +24,7 @@ def tracking_uri(asked: str | None, folder: Folder, study: optuna.Study) -> str 
     uri = asked or study.user_attrs.get(MLFLOW) or os.environ.get("MLFLOW_TRACKING_URI")
     if uri == "off":
         return None
-    return uri or f"sqlite:///{_database(folder)}"
+    return uri or f"sqlite:///{local_database(folder)}"
 
 
 def remember(asked: str | None, study: optuna.Study) -> None:
@@ -33,7 +33,8 @@ def remember(asked: str | None, study: optuna.Study) -> None:
         study.set_user_attr(MLFLOW, asked)
 
 
-def _database(folder: Folder) -> Path:
+def local_database(folder: Folder) -> Path:
+    """Where a study is mirrored to when nobody says where."""
     path = folder.path.resolve()
     return (path.parent if path.parent.name == STUDIES else path) / "mlflow.db"
 
