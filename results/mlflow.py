@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from results.mlflow_connection import MlflowError, connect, public, secrets_kept, sqlite_path
 from results.mlflow_runs import (
@@ -62,11 +61,14 @@ class MlflowStudy:
 
     @property
     def link(self) -> str:
-        """The page comparing the trials; without ``workflowType`` MLflow 3 opens on traces."""
+        """The page comparing the trials; without ``workflowType`` MLflow 3 opens on traces.
+
+        A filter in the address would make MLflow ignore the shared view, charts and all.
+        """
         host = public(self._uri) if self._uri.startswith("http") else LOCAL_PAGES
         return (
             f"{host.rstrip('/')}/#/experiments/{self._experiment}/runs"
-            f"?searchFilter={quote(self._children)}&viewStateShareKey={self._parent}"
+            f"?viewStateShareKey={self._parent}"
             "&compareRunsMode=CHART&workflowType=machine_learning"
         )
 

@@ -438,7 +438,6 @@ def test_the_link_opens_the_comparison_of_the_studys_trials(uri: str) -> None:
         f"http://127.0.0.1:5000/experiments/{parent.experiment_id}/runs"
     )
     assert parse_qs(query) == {
-        "searchFilter": [children],
         "viewStateShareKey": [parent.run_id],
         "compareRunsMode": ["CHART"],
         "workflowType": ["machine_learning"],
