@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import optuna
 
 from objectives import Request, Workload
+from results.record import TrialRecord
 from runners import Runner
 from runners.simulated import SimulatedRunner
 from tuner import answer, storage
@@ -196,6 +197,7 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
         interruptible=run.interrupts.let_in,
     )
     cut_short: KeyboardInterrupt | EngineTrouble | None = None
+    answered = _answered(storage.records(studies))
     try:
         with loop.progress:
             loop.run()
@@ -206,7 +208,13 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
     ending.write(found, run.problem.space)
     if mirror:
         ending.mirror(mirror, found, loop.records, hurried=cut_short is not None)
+    if cut_short is None and answered and answered == _answered(loop.records):
+        return Exit.DONE  # it was finished before: printing its result is all that was asked
     return ending.status(found, cut_short)
+
+
+def _answered(records: Sequence[TrialRecord]) -> int:
+    return sum(record.answered for record in records)
 
 
 def wall_s(folder: Folder) -> float:

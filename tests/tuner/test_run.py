@@ -67,6 +67,8 @@ def test_without_a_winner_the_answer_is_written_all_the_same(tmp_path: Path, tun
     assert summary["best"]["interactive"] is None
     assert summary["infeasible"]["binding"] == "p95_e2el_ms<=1"
     assert not (folder / "best" / "interactive.yaml").exists()
+    again = tune("resume", folder, "--json")
+    assert (again.status, untimed(json.loads(again.out))) == (0, untimed(summary))
 
 
 def test_an_engine_that_starts_with_no_config_ends_with_exit_4_and_an_answer(
