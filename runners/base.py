@@ -11,6 +11,9 @@ from search_spaces import Config
 
 class FailureKind(StrEnum):
     REFUSED = "refused"
+    """The engine will not take these settings."""
+    DOES_NOT_FIT = "does not fit"
+    """The KV cache would not hold one longest request."""
     OUT_OF_MEMORY = "out of memory"
     NEVER_READY = "never ready"
     DIED = "died"
@@ -32,11 +35,16 @@ class Failure:
 
 
 class EngineError(Exception):
-    """Raised inside a runner; ``tuner.trial`` turns it into the ``Failure`` it carries."""
+    """Raised inside a runner; ``tuner.trial`` turns it into the ``Failure`` it carries.
 
-    def __init__(self, kind: FailureKind, detail: str) -> None:
+    Args:
+        engine_s: seconds of engine time spent on a launch that failed.
+    """
+
+    def __init__(self, kind: FailureKind, detail: str, *, engine_s: float = 0.0) -> None:
         super().__init__(f"{kind}: {detail}")
         self.failure = Failure(kind, detail)
+        self.engine_s = engine_s
 
 
 class Engine(Protocol):
@@ -44,7 +52,13 @@ class Engine(Protocol):
 
     @property
     def age_s(self) -> float:
-        """Seconds since the launch began; simulated seconds when simulated."""
+        """Seconds since the launch began, or since a running engine was handed out again;
+        simulated seconds when simulated."""
+        ...
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it was launched for this; ``False``: it was running already, and was retuned."""
         ...
 
     def measure(self, load: Load) -> Measurement: ...

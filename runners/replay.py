@@ -38,6 +38,7 @@ class ReplayEngine:
 
     answer: Callable[[Load], Answer]
     age_s: float
+    fresh: bool = True
 
     def measure(self, load: Load) -> Measurement:
         found = self.answer(load)

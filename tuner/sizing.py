@@ -11,7 +11,7 @@ from tuner.problem import Case, Problem
 SHARE_OF_CAPACITY = 0.7
 SHARE_OF_SATURATION = 0.1
 """Offered where the default keeps the SLA at no rate: light enough to show which bound is why."""
-NEXT = frozenset({FailureKind.REFUSED, FailureKind.OUT_OF_MEMORY})
+NEXT = frozenset({FailureKind.REFUSED, FailureKind.DOES_NOT_FIT, FailureKind.OUT_OF_MEMORY})
 """Failures that would come again: the next of the configs tried first stands in."""
 
 

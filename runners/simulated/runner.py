@@ -26,6 +26,8 @@ VLLM_VERSION = "0.32"
 class SimulatedEngine:
     """A launched deployment; every measurement starts with empty queues and caches."""
 
+    fresh = True
+
     def __init__(self, deployment: Deployment, config: Config, steps: StepTime) -> None:
         self.age_s = launch_s(deployment, config)
         self._deployment = deployment
@@ -86,7 +88,7 @@ class SimulatedRunner:
         held = kv_tokens(self._deployment, config) // BLOCK_TOKENS * BLOCK_TOKENS
         if held < self._deployment.max_model_len:
             raise EngineError(
-                FailureKind.OUT_OF_MEMORY,
+                FailureKind.DOES_NOT_FIT,
                 f"the KV cache would hold {max(0, held)} tokens, but one request needs "
                 f"{self._deployment.max_model_len}",
             )

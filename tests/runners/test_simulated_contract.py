@@ -61,6 +61,7 @@ class FaultyEngine:
     engine: Engine
     fault: Callable[[Measurement], Measurement]
     age_s: float = 0.0
+    fresh: bool = True
 
     def measure(self, load: Load) -> Measurement:
         return self.fault(self.engine.measure(load))

@@ -52,11 +52,11 @@ def test_a_runner_says_that_it_simulates_what_and_how_well() -> None:
     assert about.uncertainty == Roofline.uncertainty
 
 
-def test_a_kv_cache_too_small_for_the_longest_request_is_out_of_memory() -> None:
+def test_a_kv_cache_too_small_for_the_longest_request_does_not_fit() -> None:
     tight = config(gpu_memory_utilization=0.5)
     held = kv_tokens(SMALL, tight)
     assert refusal(replace(SMALL, max_model_len=held + 1), tight) == Failure(
-        FailureKind.OUT_OF_MEMORY,
+        FailureKind.DOES_NOT_FIT,
         f"the KV cache would hold {held // 16 * 16} tokens, but one request needs {held + 1}",
     )
 
@@ -66,7 +66,7 @@ def test_the_kv_cache_holds_whole_blocks_only() -> None:
     whole = kv_tokens(SMALL, tight) // 16 * 16
     limit = whole + 1
     assert kv_tokens(SMALL, tight) >= limit
-    assert refusal(replace(SMALL, max_model_len=limit), tight).kind is FailureKind.OUT_OF_MEMORY
+    assert refusal(replace(SMALL, max_model_len=limit), tight).kind is FailureKind.DOES_NOT_FIT
     with SimulatedRunner(replace(SMALL, max_model_len=whole)).launch(tight) as engine:
         longest = engine.measure(offered(Request(0, whole - 5, 5)))
     assert longest.metric("completed") == 1
@@ -164,7 +164,7 @@ def test_gpus_that_one_replica_leaves_make_more_replicas() -> None:
 def test_quantised_weights_leave_more_room_and_are_read_faster() -> None:
     plain, quantised = config(), config(quantization="fp8")
     long = replace(SMALL, max_model_len=kv_tokens(SMALL, plain) + 16)
-    assert refusal(long, plain).kind is FailureKind.OUT_OF_MEMORY
+    assert refusal(long, plain).kind is FailureKind.DOES_NOT_FIT
 
     def duration_s(deployment: Deployment, chosen: Config) -> float:
         with SimulatedRunner(deployment).launch(chosen) as engine:

@@ -123,7 +123,11 @@ class RunnerContract:
     ) -> None:
         with pytest.raises(EngineError) as caught, runner.launch(unfit_config):
             pass
-        assert caught.value.failure.kind in (FailureKind.OUT_OF_MEMORY, FailureKind.REFUSED)
+        assert caught.value.failure.kind in (
+            FailureKind.DOES_NOT_FIT,
+            FailureKind.OUT_OF_MEMORY,
+            FailureKind.REFUSED,
+        )
         assert caught.value.failure.detail
 
     def test_nothing_is_left_of_an_engine(
