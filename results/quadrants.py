@@ -36,11 +36,17 @@ def winner(
     default = min(plain, key=lambda r: r.number, default=None)
     if best is None or default is None or default is best:
         return best
+    if any(_has(best, goal) and not _has(default, goal) for goal in quadrant.goals):
+        return best  # nothing says that the default does as well
     if gains(best, default, quadrant, selection.tie) is not False:
         return best
     # Tied with the best, and with a default that is not: what departs must gain by it.
     gaining = [r for r in serving if gains(r, default, quadrant, selection.tie)]
     return _best(gaining, quadrant.goals, selection) or default
+
+
+def _has(record: TrialRecord, goal: Goal) -> bool:
+    return record.metric(goal.load, goal.metric) is not None
 
 
 def gains(a: TrialRecord, b: TrialRecord, quadrant: Quadrant, tie: float) -> bool | None:

@@ -43,9 +43,10 @@ class TrialRecord:
     """``{kind, detail}`` of a config that could not be served."""
     stopped_early: bool = False
     engine_s: float = 0.0
-    """Launch to exit; simulated seconds when simulated."""
+    """Of this trial, its launch included if it had one; simulated seconds when simulated."""
     launch_id: int | None = None
-    """Which launch measured it; ``None`` when a rule ruled it out before any launch."""
+    """Which launch measured it, several trials where live knobs were turned; ``None`` when a rule
+    ruled it out before any launch."""
 
     @property
     def answered(self) -> bool:

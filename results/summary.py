@@ -40,9 +40,18 @@ class StudyFacts:
 
 
 def summarise(
-    facts: StudyFacts, records: Sequence[TrialRecord], selection: Selection, *, wall_s: float
+    facts: StudyFacts,
+    records: Sequence[TrialRecord],
+    selection: Selection,
+    *,
+    wall_s: float,
+    relaunched: Sequence[TrialRecord] = (),
 ) -> dict[str, Any]:
-    """The contract's ``summary.json``."""
+    """The contract's ``summary.json``.
+
+    Args:
+        relaunched: winners measured once more on an engine started from their exported file.
+    """
     answered = [r for r in records if r.answered]
     served_by = {q: _serving(facts, answered, q) for q in Quadrant}
     winners = {q: winner(served_by[q], q, selection) for q in Quadrant}
@@ -60,9 +69,9 @@ def summarise(
         "workloads": {name: dict(w) for name, w in facts.workloads.items()},
         "seed": facts.seed,
         "trials": _counts(answered),
-        "cost": _cost(answered, facts, wall_s),
+        "cost": _cost([*answered, *relaunched], facts, wall_s),
         "baseline": _baseline(answered, facts),
-        "best": {q: _best(winners[q], served_by[q], q, selection) for q in Quadrant},
+        "best": {q: _best(winners[q], served_by[q], q, selection, relaunched) for q in Quadrant},
         "regret": regret(winners, served_by, selection.tie),
         "front": _front(facts, answered),
         "unused_knobs": _unused(facts, answered, selection, winners),
@@ -104,12 +113,11 @@ def _counts(answered: Sequence[TrialRecord]) -> dict[str, int]:
 
 
 def _cost(answered: Sequence[TrialRecord], facts: StudyFacts, wall_s: float) -> dict[str, float]:
-    per_launch = {r.launch_id: r.engine_s for r in answered}
-    engine_s = sum(per_launch.values())
+    engine_s = sum({(r.number, r.origin): r.engine_s for r in answered}.values())
     return {
         "wall_s": round(wall_s, 3),
         "engine_s": engine_s,
-        "launches": len(per_launch),
+        "launches": len({r.launch_id for r in answered}),
         "gpu_hours": engine_s * float(facts.hardware["gpus"]) / 3600,
     }
 
@@ -144,6 +152,7 @@ def _best(
     served: Sequence[TrialRecord],
     quadrant: Quadrant,
     selection: Selection,
+    relaunched: Sequence[TrialRecord],
 ) -> dict[str, Any] | None:
     if best is None:
         return None
@@ -159,7 +168,22 @@ def _best(
         "gain": None if ratio is None else {"ratio": ratio, "low": None, "high": None},
         "baseline_keeps_sla": baseline is not None and baseline.serves(quadrant),
         "confirmed": False,
+        "from_file": _from_file(best, quadrant, relaunched),
         "ours": _ours(best, served, quadrant, selection),
+    }
+
+
+def _from_file(
+    best: TrialRecord, quadrant: Quadrant, relaunched: Sequence[TrialRecord]
+) -> dict[str, Any] | None:
+    """What the stock engine did when started from the winner's file; ``None``: not tried."""
+    found = next((r for r in relaunched if r.number == best.number), None)
+    if found is None:
+        return None
+    return {
+        "loads": dict(found.loads),
+        "sla": sla_json(found.quadrants.get(quadrant, {})),
+        "failure": found.failure,
     }
 
 

@@ -8,6 +8,7 @@ RESERVED_GB = 3.0
 """CUDA context, NCCL buffers and CUDA graphs, per GPU. With the activations below this comes to
 the 4.5-5 GB between memory and weights + KV in aiconfigurator's vLLM estimates (8B and 70B on
 A100 and H100, TP 1-8)."""
+CPU = "cpu"
 SAMPLER_BYTES_PER_LOGIT = 4
 WEIGHT_BYTES = {"bf16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5}
 KV_BYTES = {"bf16": 2.0, "fp8": 1.0}
@@ -65,6 +66,27 @@ class Gpu:
     link_gb_s: float
     """One direction to its neighbours: NVLink, or PCIe where there is none."""
     nvlink: bool
+    reserved_gb: float = RESERVED_GB
+    """Of its memory, what the runtime itself takes."""
+
+    @property
+    def is_cpu(self) -> bool:
+        """A real engine on a machine without a GPU."""
+        return self.name == CPU
+
+
+def cpu(memory_gib: float) -> Gpu:
+    """The machine itself, where a CPU build serves; its speed is not modelled."""
+    return Gpu(
+        name=CPU,
+        memory_gib=memory_gib,
+        memory_bandwidth_tb_s=0.0,
+        bf16_tflops=0.0,
+        fp8_tflops=0.0,
+        link_gb_s=0.0,
+        nvlink=False,
+        reserved_gb=0.6,  # RSS of a vLLM 0.32 worker before its KV cache
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +125,7 @@ class Deployment:
         free = (
             gpu_memory_utilization * self.gpu.memory_gib * GIB
             - model.weight_bytes / tp
-            - RESERVED_GB * 1e9
+            - self.gpu.reserved_gb * 1e9
             - activations
             - logits * SAMPLER_BYTES_PER_LOGIT / tp
         )

@@ -1,10 +1,12 @@
 """Which tensor-parallel sizes hold a model and its longest request, and what if none does."""
 
-from search_spaces.deployment import Deployment
+from search_spaces.deployment import Deployment, Gpu
 
 BUDGET_STEP_TOKENS = 256
 """Chunks off the GEMM tile grid cost: 257 tokens took 32 % longer than 256 (Sarathi-Serve)."""
 ENGINE_MEMORY_SHARE = 0.92
+CPU_MEMORY_SHARE = 0.2
+"""vLLM's own 0.92 would take nearly all of a machine that others run on too."""
 LARGEST_DEFAULTS = (16384, 1024)
 """Token budget and batch that leave the least KV cache among the engine's defaults."""
 
@@ -20,6 +22,11 @@ def fitting_sizes(deployment: Deployment) -> tuple[int, ...]:
     if fitting:
         return fitting
     raise ValueError(_does_not_fit(deployment))
+
+
+def memory_share(gpu: Gpu) -> float:
+    """``gpu_memory_utilization`` where nobody says otherwise."""
+    return CPU_MEMORY_SHARE if gpu.is_cpu else ENGINE_MEMORY_SHARE
 
 
 def _does_not_fit(deployment: Deployment) -> str:
@@ -60,7 +67,7 @@ def _fits(deployment: Deployment, tp: int) -> bool:
 def _kv_tokens(deployment: Deployment, tp: int, budget_tokens: int, seqs: int) -> int:
     return deployment.kv_capacity_tokens(
         tensor_parallel_size=tp,
-        gpu_memory_utilization=ENGINE_MEMORY_SHARE,
+        gpu_memory_utilization=memory_share(deployment.gpu),
         max_num_batched_tokens=budget_tokens,
         max_num_seqs=seqs,
     )

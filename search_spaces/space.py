@@ -276,5 +276,11 @@ class SearchSpace:
         """Whether the config may change what the model answers."""
         return any(k.lossy and config[k.name] != k.default for k in self.knobs)
 
+    @property
+    def may_be_lossy(self) -> bool:
+        """Whether any of its configs is."""
+        lossy = [knob for knob in self.knobs if knob.lossy]
+        return any(k.name in self.searched or self.fixed[k.name] != k.default for k in lossy)
+
     def broken_rules(self, config: Config) -> list[Rule]:
         return [rule for rule in self.rules if not rule.holds(config)]

@@ -1,8 +1,10 @@
 """vLLM's search space: its knobs, what is searched of them, and its own defaults."""
 
+from dataclasses import replace
+
 from search_spaces.deployment import Deployment
 from search_spaces.fitting import fitting_sizes
-from search_spaces.space import Config, Int, SearchSpace
+from search_spaces.space import Choice, Config, Int, Knob, SearchSpace, Value
 from search_spaces.vllm_knobs import batch_defaults, vllm_knobs
 from search_spaces.vllm_rules import WHOLE_PROMPTS, kv_dtype, kv_tokens, vllm_rules
 
@@ -12,6 +14,8 @@ __all__ = [
     "fitting_sizes",
     "kv_dtype",
     "kv_tokens",
+    "launch_caps",
+    "passing_on",
     "preset_settings",
     "vllm_space",
 ]
@@ -25,6 +29,8 @@ SEARCHED = (
     "gpu_memory_utilization",
 )
 
+CAPPED = ("max_num_seqs", "max_num_batched_tokens")
+
 
 def vllm_space(deployment: Deployment) -> SearchSpace:
     """Every knob, those of ``SEARCHED`` free.
@@ -33,16 +39,44 @@ def vllm_space(deployment: Deployment) -> SearchSpace:
         ValueError: the model does not fit on the GPUs at any tensor-parallel size.
     """
     knobs = vllm_knobs(deployment)
+    # What a CPU build may take of the machine's memory is for its owner to say.
+    held = {"gpu_memory_utilization"} if deployment.gpu.is_cpu else set()
+    free = set(SEARCHED) - held
     return SearchSpace(
         engine="vllm",
         knobs=knobs,
-        searched={knob.name: knob.domain for knob in knobs if knob.name in SEARCHED},
-        fixed={knob.name: knob.default for knob in knobs if knob.name not in SEARCHED},
+        searched={knob.name: knob.domain for knob in knobs if knob.name in free},
+        fixed={knob.name: knob.default for knob in knobs if knob.name not in free},
         derive=lambda config: {
             "data_parallel_size": deployment.gpus // int(config["tensor_parallel_size"])
         },
         rules=vllm_rules(deployment),
     )
+
+
+def passing_on(space: SearchSpace, name: str, value: Value) -> SearchSpace:
+    """The space with an engine argument that it does not know, the same in every config."""
+    about = "passed on to the engine as it is"
+    knob = Knob(name=name, default=value, domain=Choice((value,)), about=about)
+    return replace(space, knobs=(*space.knobs, knob), fixed={**space.fixed, name: value})
+
+
+def launch_caps(space: SearchSpace, config: Config) -> dict[str, int]:
+    """What a launch reserves for, so that the live batch sizes may be turned below it.
+
+    The tops of their searched ranges; the config's own where so large an engine breaks a rule.
+    """
+    caps = {name: max(int(config[name]), _top(space, name)) for name in CAPPED}
+    if not space.broken_rules({**config, **caps}):
+        return caps
+    return {name: int(config[name]) for name in CAPPED}
+
+
+def _top(space: SearchSpace, name: str) -> int:
+    domain = space.searched.get(name)
+    if domain is None:
+        return int(space.fixed[name])
+    return int(max(domain.values) if isinstance(domain, Choice) else domain.high)
 
 
 def default_config(space: SearchSpace) -> Config:

@@ -4,15 +4,19 @@ Knobs of ours exist only with our scheduler class: vLLM has no batch waiting tim
 """
 
 from search_spaces.deployment import Deployment, Gpu
-from search_spaces.fitting import BUDGET_STEP_TOKENS, ENGINE_MEMORY_SHARE, fitting_sizes
+from search_spaces.fitting import BUDGET_STEP_TOKENS, fitting_sizes, memory_share
 from search_spaces.space import Choice, Float, Int, Knob
 
+CPU_BUDGET_STEP_TOKENS = 32
+"""A CPU has no GEMM tiles of 256 rows to fill."""
 WAITS_MS = (0, 5, 20, 50, 200, 1000, 5000)
 CHUNKS_TOKENS = (0, 256, 512, 1024, 2048, 4096)
 
 
 def batch_defaults(gpu: Gpu) -> tuple[int, int]:
     """(max_num_seqs, max_num_batched_tokens) that ``vllm serve`` 0.32 takes on this GPU."""
+    if gpu.is_cpu:
+        return 128, 2048
     if gpu.memory_gib >= 150:
         return 1024, 16384
     if gpu.memory_gib >= 70 and "a100" not in gpu.name:
@@ -28,11 +32,13 @@ def vllm_knobs(deployment: Deployment) -> tuple[Knob, ...]:
 def _batching(deployment: Deployment) -> tuple[Knob, ...]:
     seqs, tokens = batch_defaults(deployment.gpu)
     thresholds = tuple(t for t in CHUNKS_TOKENS if t < deployment.max_model_len)
+    cpu = deployment.gpu.is_cpu
+    step, most = (CPU_BUDGET_STEP_TOKENS, 4096) if cpu else (BUDGET_STEP_TOKENS, 16384)
     return (
         Knob(
             name="max_num_seqs",
             default=seqs,
-            domain=Int(low=1, high=1024, log=True),
+            domain=Int(low=1, high=256 if cpu else 1024, log=True),
             about="most requests in one batch",
             turn="live",
             limits=Int(low=1, high=4096),
@@ -40,7 +46,7 @@ def _batching(deployment: Deployment) -> tuple[Knob, ...]:
         Knob(
             name="max_num_batched_tokens",
             default=tokens,
-            domain=Int(low=BUDGET_STEP_TOKENS, high=16384, step=BUDGET_STEP_TOKENS),
+            domain=Int(low=step, high=most, step=step),
             about="most tokens computed in one step; prompts are cut into chunks to fit",
             turn="live",
             limits=Int(low=1, high=131072),
@@ -98,8 +104,10 @@ def _placement(deployment: Deployment) -> tuple[Knob, ...]:
         ),
         Knob(
             name="gpu_memory_utilization",
-            default=ENGINE_MEMORY_SHARE,
-            domain=Float(low=0.80, high=0.95, step=0.01),
+            default=memory_share(deployment.gpu),
+            domain=Float(low=0.1, high=0.5, step=0.01)
+            if deployment.gpu.is_cpu
+            else Float(low=0.80, high=0.95, step=0.01),
             about="share of GPU memory for weights, activations and KV cache together",
             limits=Float(low=0.05, high=0.99, step=0.01),
         ),

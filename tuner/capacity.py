@@ -12,17 +12,28 @@ from objectives.sla import MissCount, holds, latency_s, patience_s
 from objectives.statistics import percentile
 from runners import Engine
 
-BISECTIONS = 7
-"""Leaves a bracket of 2 ** (1 / 128): capacity within 0.6 %, less than a tie."""
 DOUBLINGS = 10
 HALVINGS = 4
 """A config that breaks the SLA at a sixteenth of the offered load has no capacity."""
 GROWTH = 0.05
 """Latency that grows by more than this share of the time means falling behind."""
-SATURATING = 3
-"""Times the study's requests are sent at once, so that the last few do not weigh much."""
 ANSWERS_IN_A_ROW = 3
 """A probe lasts at least so many times what the SLA gives a mean answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How finely capacity is searched."""
+
+    bisections: int
+    saturating: int
+    """Times the study's requests are sent at once, so that the last few do not weigh much."""
+
+
+NOISELESS = Effort(bisections=7, saturating=3)
+"""Leaves a bracket of 2 ** (1 / 128): capacity within 0.6 %, less than a tie."""
+NOISY = Effort(bisections=3, saturating=1)
+"""Leaves a bracket of 2 ** (1 / 8): capacity within 9 %, about what one run can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +63,20 @@ def offered_load(workload: Workload, bounds: tuple[Bound, ...]) -> Load:
     return Load(workload=workload, patience_s=patience_s(bounds, longest))
 
 
-def find_capacity(engine: Engine, workload: Workload, bounds: tuple[Bound, ...]) -> Capacity:
-    """Search from the workload's own level; every probe counts as engine time."""
-    many = workload.lasting(0.0, requests=SATURATING * len(workload.requests))
+def find_capacity(
+    engine: Engine,
+    workload: Workload,
+    bounds: tuple[Bound, ...],
+    *,
+    effort: Effort = NOISELESS,
+    offered: Measurement | None = None,
+) -> Capacity:
+    """Search from the workload's own level; every probe counts as engine time.
+
+    Args:
+        offered: the workload as measured already, which stands for the first probe.
+    """
+    many = workload.lasting(0.0, requests=effort.saturating * len(workload.requests))
     saturated = engine.measure(Load(workload=many.at_rate(math.inf)))
     latency_bounds = tuple(bound for bound in bounds if bound.metric.endswith("_ms"))
     if not latency_bounds:
@@ -63,11 +85,15 @@ def find_capacity(engine: Engine, workload: Workload, bounds: tuple[Bound, ...])
 
     def probe(level: float) -> Probe:
         lasting = _lasting(_at(workload, level), latency_bounds)
+        if offered and level == start and len(lasting.requests) == len(offered.results):
+            return held(level, lasting, offered)
         load = replace(
             offered_load(lasting, latency_bounds),
             hopeless=lambda: MissCount(latency_bounds, len(lasting.requests)),
         )
-        measurement = engine.measure(load)
+        return held(level, lasting, engine.measure(load))
+
+    def held(level: float, lasting: Workload, measurement: Measurement) -> Probe:
         kept = holds(latency_bounds, measurement) and keeps_up(lasting, measurement)
         return Probe(level, kept, measurement)
 
@@ -76,7 +102,7 @@ def find_capacity(engine: Engine, workload: Workload, bounds: tuple[Bound, ...])
     if math.isinf(start):
         start = float(saturated.metrics["request_throughput"] or 1.0)
     probes = _bracket(probe, start, lowest=1.0 if closed else 0.0)
-    best = _bisect(probe, probes, whole=closed)
+    best = _bisect(probe, probes, bisections=effort.bisections, whole=closed)
     probes.sort(key=lambda p: p.level)
     runs = [saturated, *(p.measurement for p in probes if p.holds)]
     fullest = max(runs, key=lambda run: run.metrics["output_throughput"] or 0.0)
@@ -135,10 +161,12 @@ def _bracket(probe: Callable[[float], Probe], start: float, lowest: float) -> li
     return probes
 
 
-def _bisect(probe: Callable[[float], Probe], probes: list[Probe], *, whole: bool) -> Probe | None:
+def _bisect(
+    probe: Callable[[float], Probe], probes: list[Probe], *, bisections: int, whole: bool
+) -> Probe | None:
     best = max((p for p in probes if p.holds), key=lambda p: p.level, default=None)
     worst = min((p for p in probes if not p.holds), key=lambda p: p.level, default=None)
-    for _ in range(BISECTIONS):
+    for _ in range(bisections):
         if best is None or worst is None or (whole and worst.level - best.level <= 1):
             break
         middle = math.sqrt(best.level * worst.level)

@@ -38,6 +38,10 @@ class Folder:
         return self.path / "summary.json"
 
     @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
     def best(self) -> Path:
         return self.path / "best"
 

@@ -53,11 +53,6 @@ def refuse_impossible(options: Options) -> None:
 
 
 def _refuse_unusable(options: Options) -> None:
-    if options.engine in ("vllm", "openai"):
-        raise BadInput(
-            f"--engine {options.engine} is not in this version; leave it out to use the "
-            "simulated engine."
-        )
     if options.study is not None and not STUDY_NAME.fullmatch(options.study):
         raise BadInput(
             f"--study {options.study!r} must be a plain name (letters, digits, . _ + -), "

@@ -2,19 +2,21 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from objectives import Measurement
 from objectives.sla import request_goodput
 from results.record import judge_all
 from results.summary import sla_json
-from runners import EngineError, Runner
+from runners import Description, EngineError, Runner
 from search_spaces import Config
 from tuner.capacity import offered_load
+from tuner.engines import engine_of
 from tuner.errors import BadInput, EngineTrouble
 from tuner.options import Options
 from tuner.problem import Case
-from tuner.run import runner_of
 from tuner.sizing import size_to_default
 from tuner.spec import StudySpec, problem_of, resolve
 
@@ -34,11 +36,12 @@ def measure(options: Options) -> dict[str, Any]:
     config = problem.first[0][1]
     if broken := problem.space.broken_rules(config):
         raise BadInput(f"`{broken[0].reads}` must hold ({broken[0].reason}); change a --set.")
-    runner = runner_of(spec)
     notes = [note for flow in flows for note in flow.notes]
-    problem = size_to_default(problem, runner, spec.sized_to_default, notes.append)
-    case = problem.cases[0]
-    measurement = _measured(runner, config, case)
+    with TemporaryDirectory(prefix="tune-measure-") as logs, engine_of(spec, Path(logs)) as runner:
+        problem = size_to_default(problem, runner, spec.sized_to_default, notes.append)
+        case = problem.cases[0]
+        measurement = _measured(runner, config, case)
+        about = runner.description
     return {
         "config": dict(config),
         "load": _load(case, notes),
@@ -47,7 +50,7 @@ def measure(options: Options) -> dict[str, Any]:
             "request_goodput": request_goodput(case.profile.sla, measurement),
         },
         "sla": sla_json(judge_all(case.profile.sla, measurement)),
-        "engine": _engine(spec, runner),
+        "engine": _engine(spec, about),
     }
 
 
@@ -82,14 +85,13 @@ def _load(case: Case, notes: list[str]) -> dict[str, Any]:
     }
 
 
-def _engine(spec: StudySpec, runner: Runner) -> dict[str, Any]:
-    about = runner.description
+def _engine(spec: StudySpec, about: Description) -> dict[str, Any]:
     return {
         "engine": about.engine,
         "version": about.version,
         "simulated": about.simulated,
         "uncertainty": about.uncertainty,
-        "model": spec.model.name,
-        "gpu": spec.gpu.name,
-        "gpus": spec.gpus,
+        "model": spec.target.model,
+        "gpu": spec.target.hardware,
+        "gpus": spec.target.gpus,
     }

@@ -49,8 +49,8 @@ def open_mlflow(uri: str, facts: Facts, spec: StudySpec, study: optuna.Study) ->
         engine_version=facts.engine_version,
         simulated=facts.simulated,
         model=facts.model,
-        gpu=spec.gpu.name,
-        gpus=spec.gpus,
+        gpu=spec.target.hardware,
+        gpus=spec.target.gpus,
         seed=facts.seed,
         parameters={
             "max_model_len": spec.max_model_len,

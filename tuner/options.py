@@ -39,15 +39,56 @@ class Options:
     ] = None
     engine: Annotated[
         Literal["auto", "simulated", "vllm", "openai"],
-        _engine("--engine", "NAME", "auto or simulated; vllm and openai come later."),
+        _engine(
+            "--engine",
+            "NAME",
+            "simulated; vllm launches real engines; openai measures a server at --url. "
+            "auto: vllm where there are a GPU and vLLM.",
+        ),
     ] = "auto"
+    engine_command: Annotated[
+        str | None,
+        _engine(
+            "--engine-command",
+            "TEXT",
+            "Such as '/opt/vllm/bin/vllm serve'.  [default: $PARETUNE_VLLM, or vllm on PATH]",
+        ),
+    ] = None
+    url: Annotated[
+        str | None, _engine("--url", "URL", "A running server, for --engine openai.")
+    ] = None
+    api_key_env: Annotated[
+        str | None,
+        _engine("--api-key-env", "NAME", "The environment variable with that server's key."),
+    ] = None
+    ready_timeout: Annotated[
+        str, _engine("--ready-timeout", "15m", "How long a launch may take.")
+    ] = "15m"
     model: Annotated[
-        str, _engine("--model", "ID|DIR", "A known model, or a folder with its config.json.")
-    ] = "meta-llama/Llama-3.1-8B-Instruct"
+        str | None,
+        _engine(
+            "--model",
+            "ID|DIR",
+            "A known model, or a folder with its config.json.  "
+            "[default: meta-llama/Llama-3.1-8B-Instruct]",
+        ),
+    ] = None
     gpu: Annotated[
-        str, _engine("--gpu", "NAME", "Such as h100_sxm, a100_sxm, l40s, l4 (see tune doctor).")
-    ] = "h100_sxm"
-    gpus: Annotated[int, _engine("--gpus", "N", "Every config uses all of them.")] = 4
+        str | None,
+        _engine(
+            "--gpu",
+            "NAME",
+            "To simulate: a100_sxm, l40s, l4 (see tune doctor).  [default: h100_sxm]",
+        ),
+    ] = None
+    gpus: Annotated[
+        int | None,
+        _engine(
+            "--gpus",
+            "N",
+            "Every config uses all of them.  [default: those visible; simulated: 4]",
+        ),
+    ] = None
     hourly_cost: Annotated[
         float | None, _engine("--hourly-cost", "USD", "Of one GPU, for the cost per token.")
     ] = None

@@ -1,12 +1,14 @@
 """``tune plan``: the space after its rules, what would be tried first, and what it would cost."""
 
 from objectives import Bound
+from runners import Runner
+from runners.simulated import SimulatedRunner
 from search_spaces import SearchSpace, Value
 from tuner.options import Options
 from tuner.problem import Case, Problem
-from tuner.run import opening, runner_of
+from tuner.run import opening
 from tuner.sizing import size_to_default
-from tuner.spec import StudySpec, problem_of, resolve
+from tuner.spec import StudySpec, deployment_of, problem_of, resolve
 from tuner.trial import try_out
 
 
@@ -14,15 +16,16 @@ def plan(options: Options) -> str:
     """What a study with these options would do; nothing of it is kept."""
     spec, flows = resolve(options)
     problem = problem_of(spec, tuple(flow.workload for flow in flows))
-    runner = runner_of(spec)
+    runner = _predictor(spec)
     notes: list[str] = []
-    problem = size_to_default(problem, runner, spec.sized_to_default, notes.append)
-    lines = [opening(spec, problem, runner), ""]
+    if runner:
+        problem = size_to_default(problem, runner, spec.sized_to_default, notes.append)
+    lines = [_opening(spec, runner), ""]
     for flow, case in zip(flows, problem.cases, strict=True):
         lines += [*_case(case), *(f"  {note}" for note in flow.notes)]
     lines += [*notes, "", *_space(problem.space), "", "Tried first:"]
     lines += [f"  {line}" for line in _first(problem)]
-    return "\n".join([*lines, "", _cost(spec, problem)])
+    return "\n".join([*lines, "", _cost(spec, problem, runner)])
 
 
 def _case(case: Case) -> list[str]:
@@ -67,9 +70,25 @@ def _first(problem: Problem) -> list[str]:
     return lines
 
 
-def _cost(spec: StudySpec, problem: Problem) -> str:
+def _predictor(spec: StudySpec) -> Runner | None:
+    """The simulated engine, for a model and a GPU that it knows."""
+    gpu = spec.target.gpu
+    return SimulatedRunner(deployment_of(spec)) if gpu and gpu.memory_bandwidth_tb_s else None
+
+
+def _opening(spec: StudySpec, runner: Runner | None) -> str:
+    if runner and spec.simulated:
+        return opening(spec, runner)
+    target = spec.target
+    where = f"{target.model} on {target.gpus} x {target.hardware}"
+    return f"Engine {target.engine}: {where}; nothing of it is launched for a plan."
+
+
+def _cost(spec: StudySpec, problem: Problem, runner: Runner | None) -> str:
     """Predicted by simulating the default config."""
-    outcome = try_out(problem, runner_of(spec), problem.first[0][1])
+    if runner is None:
+        return "What it would cost is not predicted: this hardware is not simulated."
+    outcome = try_out(problem, runner, problem.first[0][1])
     if outcome.failure is not None:
         return f"The default config would fail: {outcome.failure.kind}: {outcome.failure.detail}."
     each_s = outcome.engine_s
@@ -82,5 +101,5 @@ def _cost(spec: StudySpec, problem: Problem) -> str:
     hours = each_s * spec.trials / 3600
     return (
         f"Predicted: {each_s:,.0f} s of engine time a trial, {hours:.1f} h for {spec.trials} "
-        f"trials ({hours * spec.gpus:.1f} GPU-hours), by simulating the default config."
+        f"trials ({hours * spec.target.gpus:.1f} GPU-hours), by simulating the default config."
     )

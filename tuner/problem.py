@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from objectives import Profile, Workload
 from results.record import Origin
-from search_spaces import Config, Deployment, SearchSpace
+from search_spaces import Config, SearchSpace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Problem:
 
     objective: str
     cases: tuple[Case, ...]
-    deployment: Deployment
+    gpus: int
     space: SearchSpace
     first: tuple[tuple[Origin, Config], ...]
     """(origin, full config) of what is tried before any search: the default, then presets."""
@@ -33,6 +33,10 @@ class Problem:
     hourly_cost_usd: float | None = None
     """Per GPU."""
     allow_scheduler_class: bool = False
+    trials_per_launch: int = 1
+    """Trials in a row that share their launch knobs, where a running engine can be retuned."""
+    noiseless: bool = True
+    """Whether the engine always gives the same figures; others are not bisected as finely."""
 
     def case(self, objective: str) -> Case:
         return next(case for case in self.cases if case.profile.name == objective)

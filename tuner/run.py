@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,9 +14,10 @@ import optuna
 from objectives import Request, Workload
 from results.record import TrialRecord
 from runners import Runner
-from runners.simulated import SimulatedRunner
+from runners.vllm import VllmRunner
 from tuner import answer, storage
 from tuner.ending import Ending
+from tuner.engines import engine_of
 from tuner.errors import BadInput, EngineTrouble, Exit
 from tuner.folder import Folder
 from tuner.interrupts import Interrupts
@@ -24,13 +26,15 @@ from tuner.mlflow_study import open_mlflow, remember, tracking_uri
 from tuner.options import Options
 from tuner.problem import Problem
 from tuner.progress import progress
+from tuner.relaunch import relaunch, wanted
 from tuner.sizing import size_to_default
-from tuner.spec import StudySpec, deployment_of, differences, problem_of, resolve
+from tuner.spec import StudySpec, differences, problem_of, resolve
 from tuner.study import Loop
 from tuner.traffic import Traffic
 from tuner.trouble import explained
 
 STUDIES = Path("studies")
+ENGINES = {"vllm": "vLLM", "openai": "Running server"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,22 +45,19 @@ class Run:
     spec: StudySpec
     problem: Problem
     runner: Runner
+    engines: ExitStack
+    """Closing it ends whatever engine is still running."""
     folder: Folder
     options: Options
     interrupts: Interrupts
     started_s: float
 
 
-def runner_of(spec: StudySpec) -> Runner:
-    """The engine a study launches."""
-    return {"simulated": SimulatedRunner}[spec.engine](deployment_of(spec))
-
-
 def begin(options: Options) -> Exit:
     """``tune --objective NAME``."""
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, ExitStack() as engines:
         with interrupts.let_in():
-            run = _prepared(options, interrupts)
+            run = _prepared(options, interrupts, engines)
         folder, asked = run.folder, options.storage
         with explained(folder, asked), folder.beginning():
             if folder.begun:
@@ -72,14 +73,20 @@ def resume(
     """``tune resume DIR``: the rest of a study; a finished one prints its result."""
     folder = Folder(path)
     url = storage.address(folder, storage_url)
-    with Interrupts() as interrupts, explained(folder, url), folder.locked():
+    with (
+        Interrupts() as interrupts,
+        explained(folder, url),
+        folder.locked(),
+        ExitStack() as engines,
+    ):
         started_s = time.monotonic() - wall_s(folder)
         study, spec, studies = storage.load(folder, url)
         run = Run(
             study=study,
             spec=spec,
             problem=problem_of(spec, folder.read_workloads([p.name for p in spec.profiles])),
-            runner=runner_of(spec),
+            runner=engines.enter_context(engine_of(spec, folder.logs, _speaker(quiet or json))),
+            engines=engines,
             folder=folder,
             options=Options(mlflow=mlflow, json=json, quiet=quiet, storage=url),
             interrupts=interrupts,
@@ -89,7 +96,7 @@ def resume(
         return _run(run, studies)
 
 
-def _prepared(options: Options, interrupts: Interrupts) -> Run:
+def _prepared(options: Options, interrupts: Interrupts, engines: ExitStack) -> Run:
     """The study as asked for, its offered load set; nothing is written."""
     started_s = time.monotonic()
     spec, flows = resolve(options)
@@ -97,10 +104,10 @@ def _prepared(options: Options, interrupts: Interrupts) -> Run:
     folder = Folder(options.output or STUDIES / study)
     with explained(folder, options.storage):
         _refuse_another(folder, spec, flows, options.storage)
-    runner = runner_of(spec)
-    problem = problem_of(spec, tuple(flow.workload for flow in flows))
     say = _speaker(options.quiet or options.json)
-    say(opening(spec, problem, runner))
+    runner = engines.enter_context(engine_of(spec, folder.logs, say))
+    problem = problem_of(spec, tuple(flow.workload for flow in flows))
+    say(opening(spec, runner))
     for flow in flows:
         for note in flow.notes:
             say(f"{flow.workload.name}: {note}")
@@ -109,6 +116,7 @@ def _prepared(options: Options, interrupts: Interrupts) -> Run:
         spec=spec,
         problem=size_to_default(problem, runner, spec.sized_to_default, say),
         runner=runner,
+        engines=engines,
         folder=folder,
         options=options,
         interrupts=interrupts,
@@ -159,12 +167,15 @@ def _requests(workload: Workload, *, timed: bool) -> list[Request]:
     return [r if timed else replace(r, arrival_s=0.0) for r in workload.requests]
 
 
-def opening(spec: StudySpec, problem: Problem, runner: Runner) -> str:
+def opening(spec: StudySpec, runner: Runner) -> str:
     """The first line: which engine, and what it serves."""
     about = runner.description
-    kind = f"Simulated engine ({about.version})" if about.simulated else f"Engine {about.engine}"
+    where = spec.target
+    kind = f"Simulated engine ({about.version})" if about.simulated else ENGINES[where.engine]
+    version = "" if about.simulated else f" {about.version}"
     doubt = f" All figures are simulated; {about.uncertainty}." if about.simulated else ""
-    return f"{kind}: {spec.model.name} on {spec.gpus} x {spec.gpu.name}.{doubt}"
+    hardware = f"{where.gpus} x {where.hardware}" if where.gpu else where.url
+    return f"{kind}{version}: {where.model} on {hardware}.{doubt}"
 
 
 def _speaker(silent: bool) -> Callable[[str], None]:
@@ -179,6 +190,7 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
     """Trials until there are enough, then the answer; the answer so far when cut short."""
     options, spec = run.options, run.spec
     about = answer.facts(run.study, spec, run.problem, run.runner.description)
+    storage.describe(studies, run.runner.description)
     remember(options.mlflow, studies[0])
     uri = tracking_uri(options.mlflow, run.folder, studies[0])
     mirror = None if uri is None else Mirror(lambda: open_mlflow(uri, about, spec, studies[0]))
@@ -201,9 +213,17 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
     try:
         with loop.progress:
             loop.run()
+            _relaunch(run, studies, loop)
     except (KeyboardInterrupt, EngineTrouble) as error:
         cut_short = error
-    found = answer.summary(about, run.problem, loop.records, time.monotonic() - run.started_s)
+    run.engines.close()  # nothing more is measured, and GPUs cost
+    found = answer.summary(
+        about,
+        run.problem,
+        loop.records,
+        time.monotonic() - run.started_s,
+        storage.relaunches(studies),
+    )
     ending = Ending(run.folder, spec, options, run.interrupts)
     ending.write(found, run.problem.space)
     if mirror:
@@ -211,6 +231,24 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
     if cut_short is None and answered and answered == _answered(loop.records):
         return Exit.DONE  # it was finished before: printing its result is all that was asked
     return ending.status(found, cut_short)
+
+
+def _relaunch(run: Run, studies: list[optuna.Study], loop: Loop) -> None:
+    """Measure each winner once more on the stock engine, started from its file."""
+    runner = run.runner
+    if not isinstance(runner, VllmRunner):
+        return
+    about = answer.facts(run.study, run.spec, run.problem, runner.description)
+    found = answer.summary(about, run.problem, loop.records, 0.0)
+    run.folder.write_best(answer.best_files(found, run.spec, run.problem.space))
+    for number, (objective, quadrant) in wanted(found, storage.relaunches(studies)).items():
+        record = next(r for r in loop.records if (r.number, r.objective) == (number, objective))
+        path = run.folder.best / f"{quadrant}.yaml"
+        loop.progress.note(f"Starting vLLM as it comes from {path.name}, the file of the winner.")
+        with run.interrupts.let_in():
+            kept = relaunch(run.problem, runner, path, record, launch_id=loop.launches())
+        storage.keep_relaunch(studies, kept)
+        run.folder.append([kept])
 
 
 def _answered(records: Sequence[TrialRecord]) -> int:

@@ -6,6 +6,7 @@ an uninterrupted one would: its trials have the same configs in the same order.
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import optuna
@@ -40,17 +41,33 @@ def ask(
     """
     case = problem.case(study.study_name.rpartition("/")[2])
     told = _told(study)
+    held = _launch_settings_held(problem, records)
     if not _waiting(study):
         simplify = told % SIMPLER_EVERY == 0 or (
             left is not None and left <= SIMPLER_AT_THE_END * len(problem.cases)
         )
         simplify &= told >= STARTUP_TRIALS
-        _enqueue(study, problem, case, records, selection, simplify=simplify)
-    study.sampler = _tpe(_seed(problem.seed, case.profile.name, told))
+        _enqueue(study, problem, case, records, selection, held if simplify else None)
+    tpe = _tpe(_seed(problem.seed, case.profile.name, told))
+    study.sampler = optuna.samplers.PartialFixedSampler(held, tpe) if held else tpe
     trial = study.ask()
     config = problem.space.suggest(trial)
     origin: Origin = trial.user_attrs.get(ORIGIN, "sampler")
     return trial, config, origin
+
+
+def _launch_settings_held(problem: Problem, records: Sequence[TrialRecord]) -> dict[str, Any]:
+    """The launch knobs of the running engine, until enough trials in a row have shared them."""
+    space = problem.space
+    names = [name for name in space.searched if space.knob(name).turn == "launch"]
+    launched = [r for r in records if r.answered]
+    if problem.trials_per_launch < 2 or not names or not launched or launched[-1].failure:
+        return {}
+    last = [launched[-1].config[name] for name in names]
+    alike = takewhile(lambda r: [r.config[n] for n in names] == last, reversed(launched))
+    if len({r.number for r in alike}) >= problem.trials_per_launch:
+        return {}
+    return dict(zip(names, last, strict=True))
 
 
 def _waiting(study: optuna.Study) -> bool:
@@ -76,17 +93,22 @@ def _enqueue(
     case: Case,
     records: Sequence[TrialRecord],
     selection: Selection,
-    *,
-    simplify: bool,
+    simpler_within: Mapping[str, Any] | None,
 ) -> None:
-    """Decide the next config ourselves where TPE should not."""
+    """Decide the next config ourselves where TPE should not.
+
+    Args:
+        simpler_within: settings that a winner made simpler must have; ``None``: none is wanted.
+    """
     tried = [r.config for r in records]
     for origin, config in problem.first:
         if config not in tried:
             enqueue(study, problem.space.settings(config), origin)
             return
-    if simplify:
+    if simpler_within is not None:
         for config in _simpler(case, problem, records, selection):
+            if any(config[name] != value for name, value in simpler_within.items()):
+                continue
             if config not in tried and not problem.space.broken_rules(config):
                 enqueue(study, problem.space.settings(config), "sampler")
                 return

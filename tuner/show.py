@@ -5,13 +5,14 @@ from typing import Any
 
 from results.mlflow import MlflowError
 from results.summary import StudyFacts
+from runners import Description
 from tuner import answer, storage
 from tuner.errors import BadInput
 from tuner.folder import Folder
 from tuner.mirror import sync as sync_mlflow
 from tuner.mlflow_study import open_mlflow, remember, tracking_uri
 from tuner.problem import Problem
-from tuner.run import runner_of, wall_s
+from tuner.run import wall_s
 from tuner.spec import StudySpec, problem_of
 from tuner.trouble import explained
 
@@ -22,8 +23,14 @@ def show(path: Path, storage_url: str | None) -> dict[str, Any]:
     url = storage.address(folder, storage_url)
     with explained(folder, url):
         study, spec, studies = storage.load(folder, url)
-        about, problem = _about(folder, study, spec)
-        return answer.summary(about, problem, storage.records(studies), wall_s(folder))
+        about, problem = _about(folder, study, spec, storage.description(studies))
+        return answer.summary(
+            about,
+            problem,
+            storage.records(studies),
+            wall_s(folder),
+            storage.relaunches(studies),
+        )
 
 
 def sync(path: Path, *, mlflow: str | None, storage_url: str | None) -> str:
@@ -36,13 +43,14 @@ def sync(path: Path, *, mlflow: str | None, storage_url: str | None) -> str:
 
 def _sync(folder: Folder, mlflow: str | None, url: str | None) -> str:
     study, spec, studies = storage.load(folder, url)
-    about, problem = _about(folder, study, spec)
+    about, problem = _about(folder, study, spec, storage.description(studies))
     remember(mlflow, studies[0])
     uri = tracking_uri(mlflow, folder, studies[0])
     if uri is None:
         raise BadInput("This study was told --mlflow off; name a server with --mlflow URI.")
     records = [r for r in storage.records(studies) if r.answered]
-    found = answer.summary(about, problem, records, wall_s(folder))
+    relaunched = storage.relaunches(studies)
+    found = answer.summary(about, problem, records, wall_s(folder), relaunched)
     files = [p for p in [folder.summary, *sorted(folder.best.glob("*.yaml"))] if p.exists()]
     try:
         target = open_mlflow(uri, about, spec, studies[0])
@@ -54,6 +62,8 @@ def _sync(folder: Folder, mlflow: str | None, url: str | None) -> str:
     )
 
 
-def _about(folder: Folder, study: str, spec: StudySpec) -> tuple[StudyFacts, Problem]:
+def _about(
+    folder: Folder, study: str, spec: StudySpec, engine: Description
+) -> tuple[StudyFacts, Problem]:
     problem = problem_of(spec, folder.read_workloads([p.name for p in spec.profiles]))
-    return answer.facts(study, spec, problem, runner_of(spec).description), problem
+    return answer.facts(study, spec, problem, engine), problem

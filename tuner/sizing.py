@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from runners import Engine, EngineError, FailureKind, Runner
-from tuner.capacity import find_capacity
+from tuner.capacity import NOISELESS, NOISY, Effort, find_capacity
 from tuner.errors import EngineTrouble
 from tuner.problem import Case, Problem
 
@@ -25,10 +25,11 @@ def size_to_default(
     """
     if not names:
         return problem
+    effort = NOISELESS if problem.noiseless else NOISY
     for origin, config in problem.first:
         try:
             with runner.launch(config) as engine:
-                cases = [_sized(c, engine, names, origin, note) for c in problem.cases]
+                cases = [_sized(c, engine, names, origin, note, effort) for c in problem.cases]
             return replace(problem, cases=tuple(cases))
         except EngineError as error:
             failed = error
@@ -46,10 +47,11 @@ def _sized(
     names: tuple[str, ...],
     origin: str,
     note: Callable[[str], None],
+    effort: Effort,
 ) -> Case:
     if case.profile.name not in names:
         return case
-    found = find_capacity(engine, case.workload, case.profile.sla)
+    found = find_capacity(engine, case.workload, case.profile.sla, effort=effort)
     saturation = float(found.saturated.metrics["request_throughput"] or 0.0)
     rate = SHARE_OF_CAPACITY * found.capacity or SHARE_OF_SATURATION * saturation
     if not rate:

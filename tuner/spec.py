@@ -1,16 +1,15 @@
 """A study as asked for: every option resolved and checked, kept with the study to resume it."""
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from objectives import Profile, Workload
 from results.record import Origin
-from runners.simulated import catalogue
-from search_spaces import Config, Deployment, Gpu, Model, SearchSpace, Value
+from search_spaces import Config, Deployment, SearchSpace, Value
+from search_spaces.openai import openai_space
 from search_spaces.text import parse_domain
-from search_spaces.vllm import default_config, preset_settings, vllm_space
+from search_spaces.vllm import default_config, passing_on, preset_settings, vllm_space
 from tuner.asked import (
     MAX_MODEL_LEN,
     asked_knobs,
@@ -25,11 +24,13 @@ from tuner.options import Options
 from tuner.problem import Case, Problem
 from tuner.rules import refuse_ruled_out
 from tuner.start_from import read_settings
+from tuner.target import Target, target, with_arguments
 from tuner.traffic import Traffic, traffic
 
 TRIALS = 40
 LENGTH_STEP_TOKENS = 256
-EngineName = Literal["simulated"]
+TRIALS_PER_LAUNCH = 8
+"""A launch takes about as long as one trial: so few keep its share of engine time near a tenth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +39,7 @@ class StudySpec:
 
     objective: str
     profiles: tuple[Profile, ...]
-    engine: EngineName
-    model: Model
-    gpu: Gpu
-    gpus: int
+    target: Target
     max_model_len: int
     settings: dict[str, bool | int | float | str]
     ranges: dict[str, str]
@@ -57,6 +55,10 @@ class StudySpec:
     allow_scheduler_class: bool
     sized_to_default: tuple[str, ...]
     """Objectives whose offered rate is 70 % of what the default config can carry."""
+
+    @property
+    def simulated(self) -> bool:
+        return self.target.engine == "simulated"
 
 
 ADAPTER = TypeAdapter(StudySpec)
@@ -85,9 +87,10 @@ def from_json(text: str) -> StudySpec:
 def differences(mine: StudySpec, theirs: StudySpec) -> list[str]:
     """The options in which two studies differ."""
     return [
-        field.name
-        for field in fields(StudySpec)
-        if getattr(mine, field.name) != getattr(theirs, field.name)
+        name
+        for one, other in ((mine, theirs), (mine.target, theirs.target))
+        for name in (field.name for field in fields(one))
+        if name != "target" and getattr(one, name) != getattr(other, name)
     ]
 
 
@@ -106,21 +109,20 @@ def resolve(options: Options) -> tuple[StudySpec, tuple[Traffic, ...]]:
 def _resolve(options: Options) -> tuple[StudySpec, tuple[Traffic, ...]]:
     refuse_impossible(options)
     name, objectives = asked_objectives(options)
-    model, gpu = catalogue.model(options.model), catalogue.gpu(options.gpu)
     settings, ranges = asked_knobs(objectives, options)
-    limit = _asked_length(settings, ranges, model)
-    longest = limit or model.max_position_embeddings
+    asked_length = settings.pop(MAX_MODEL_LEN, None)
+    found = target(options)
+    limit = _length(asked_length, ranges, found)
+    longest = limit or found.longest_tokens
+    found = with_arguments(found, _arguments(found, settings, longest))
     flows = tuple(traffic(o, options, longest_tokens=longest) for o in objectives)
     refuse_deadline_of_stream(objectives, flows)
     spec = StudySpec(
         objective=name,
         profiles=tuple(objective.profile for objective in objectives),
-        engine="simulated",
-        model=model,
-        gpu=gpu,
-        gpus=options.gpus,
-        max_model_len=limit or _longest(flows, model),
-        settings=settings,
+        target=found,
+        max_model_len=limit or _longest(flows, found),
+        settings={n: value for n, value in settings.items() if n not in found.arguments},
         ranges=ranges,
         start_from=None,
         capacity=options.load == "both",
@@ -134,39 +136,66 @@ def _resolve(options: Options) -> tuple[StudySpec, tuple[Traffic, ...]]:
         allow_scheduler_class=options.allow_scheduler_class,
         sized_to_default=tuple(flow.workload.name for flow in flows if flow.sized_to_default),
     )
-    refuse_impossible_knobs(objectives, vllm_space(deployment_of(spec)))
+    refuse_impossible_knobs(objectives, plain_space(found, spec.max_model_len))
     space = space_of(spec)
+    if not space.searched and options.trials is None and not spec.simulated:
+        spec = replace(spec, trials=1, budget_s=None)  # there is but one config
     refuse_ruled_out(space, {**{k: str(v) for k, v in settings.items()}, **ranges})
     if options.start_from is None:
         return spec, flows
     return replace(spec, start_from=dict(read_settings(options.start_from, space))), flows
 
 
-def _asked_length(settings: dict[str, Value], ranges: dict[str, str], model: Model) -> int | None:
-    """``max_model_len`` is a requirement, not a knob; taken out of the settings."""
+def _arguments(found: Target, settings: dict[str, Value], longest: int) -> dict[str, Value]:
+    """What is set of names that no knob has: vLLM's own arguments, on a real engine."""
+    if found.engine != "vllm":
+        return {}
+    known = plain_space(found, longest).default()
+    return {name: value for name, value in settings.items() if name not in known}
+
+
+def _length(asked: Value | None, ranges: dict[str, str], found: Target) -> int | None:
+    """``max_model_len`` is a requirement, not a knob."""
     if MAX_MODEL_LEN in ranges:
         raise BadInput("`max_model_len` is never searched; --set max_model_len=N says what is.")
-    asked = settings.pop(MAX_MODEL_LEN, None)
     if asked is None:
         return None
-    if isinstance(asked, (bool, str, float)) or not 1 < asked <= model.max_position_embeddings:
+    if isinstance(asked, (bool, str, float)) or not 1 < asked <= found.longest_tokens:
         raise BadInput(
-            f"`1 < max_model_len <= {model.max_position_embeddings}` must hold for {model.name}, "
+            f"`1 < max_model_len <= {found.longest_tokens}` must hold for {found.model}, "
             f"but got {asked}."
         )
     return asked
 
 
-def _longest(flows: tuple[Traffic, ...], model: Model) -> int:
+def _longest(flows: tuple[Traffic, ...], found: Target) -> int:
     tokens = max(flow.workload.longest_tokens for flow in flows)
     rounded = -(-tokens // LENGTH_STEP_TOKENS) * LENGTH_STEP_TOKENS
-    return min(rounded, model.max_position_embeddings)
+    return min(rounded, found.longest_tokens)
 
 
 def deployment_of(spec: StudySpec) -> Deployment:
-    return Deployment(
-        model=spec.model, gpu=spec.gpu, gpus=spec.gpus, max_model_len=spec.max_model_len
-    )
+    return deployment(spec.target, spec.max_model_len)
+
+
+def deployment(on: Target, max_model_len: int) -> Deployment:
+    """
+    Raises:
+        ValueError: a server someone else started, of which neither model nor GPU is known.
+    """
+    if on.shape is None or on.gpu is None:
+        raise ValueError("A server that someone else started is not laid out by us.")
+    return Deployment(model=on.shape, gpu=on.gpu, gpus=on.gpus, max_model_len=max_model_len)
+
+
+def plain_space(on: Target, max_model_len: int) -> SearchSpace:
+    """The engine's space as it is before anyone narrows it."""
+    if on.engine == "openai":
+        return openai_space()
+    space = vllm_space(deployment(on, max_model_len))
+    for name, value in on.arguments.items():
+        space = passing_on(space, name, value)
+    return space
 
 
 def space_of(spec: StudySpec) -> SearchSpace:
@@ -175,7 +204,7 @@ def space_of(spec: StudySpec) -> SearchSpace:
     Raises:
         ValueError: an unknown knob, an impossible value or range, or a lossy knob not allowed.
     """
-    space = vllm_space(deployment_of(spec))
+    space = plain_space(spec.target, spec.max_model_len)
     for name in (*spec.settings, *spec.ranges):
         if name in space.derive(space.default()):
             raise ValueError(f"`{name}` follows from tensor_parallel_size and --gpus; set those.")
@@ -187,7 +216,7 @@ def space_of(spec: StudySpec) -> SearchSpace:
     if freed and not spec.allow_lossy:
         names = ", ".join(f"`{knob.name}`" for knob in freed)
         raise ValueError(f"{names} may change what the model answers; add --allow-lossy.")
-    if spec.engine == "simulated" and _leaves_default(space, "speculative_config", "none"):
+    if spec.simulated and _leaves_default(space, "speculative_config", "none"):
         raise ValueError("`speculative_config` is not simulated yet; leave it at none.")
     return space
 
@@ -198,7 +227,8 @@ def _leaves_default(space: SearchSpace, name: str, default: Value) -> bool:
 
 def problem_of(spec: StudySpec, workloads: tuple[Workload, ...]) -> Problem:
     """What the loop needs, from what is kept."""
-    deployment, space = deployment_of(spec), space_of(spec)
+    space = space_of(spec)
+    real = spec.target.engine == "vllm"
     cases = tuple(
         Case(profile=profile, workload=workload, documents=spec.documents)
         for profile, workload in zip(spec.profiles, workloads, strict=True)
@@ -206,24 +236,26 @@ def problem_of(spec: StudySpec, workloads: tuple[Workload, ...]) -> Problem:
     return Problem(
         objective=spec.objective,
         cases=cases,
-        deployment=deployment,
+        gpus=spec.target.gpus,
         space=space,
-        first=_first(spec, deployment, space),
+        first=_first(spec, space),
         seed=spec.seed,
         capacity=spec.capacity,
         hourly_cost_usd=spec.hourly_cost_usd,
         allow_scheduler_class=spec.allow_scheduler_class,
+        trials_per_launch=TRIALS_PER_LAUNCH if real else 1,
+        noiseless=spec.simulated,
     )
 
 
-def _first(
-    spec: StudySpec, deployment: Deployment, space: SearchSpace
-) -> tuple[tuple[Origin, Config], ...]:
+def _first(spec: StudySpec, space: SearchSpace) -> tuple[tuple[Origin, Config], ...]:
     """The default, the user's own, and at most two presets; none twice, none against a rule."""
+    if spec.target.engine == "openai":
+        return (("default", space.default()),)
     first: list[tuple[Origin, Config]] = [("default", default_config(space))]
     if spec.start_from is not None:
         first.append(("transfer", space.within(spec.start_from)))
-    for settings in preset_settings(deployment):
+    for settings in preset_settings(deployment_of(spec)):
         first.append(("preset", space.within(settings)))
     kept: list[tuple[Origin, Config]] = []
     for origin, config in first:

@@ -9,6 +9,7 @@ import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ from sqlalchemy.engine import make_url
 
 from results.mlflow import public
 from results.record import TrialRecord
+from runners import Description
 from tuner.errors import BadInput
 from tuner.folder import Folder, write_whole
 from tuner.mlflow_study import IDENTITY
@@ -29,6 +31,8 @@ from tuner.trouble import place
 
 SPEC = "paretune.spec"
 RECORDS = "paretune.records"
+ENGINE = "paretune.engine"
+RELAUNCHES = "paretune.relaunches"
 ORIGIN = "paretune.origin"
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 # Multivariate TPE, constraints and metric names: marked experimental, used on purpose.
@@ -190,6 +194,37 @@ def _study_name(folder: Folder, names: list[str], storage: str | None) -> str:
         return studies[0]
     there = f"there are: {', '.join(studies)}" if studies else "there is none"
     raise BadInput(f"No study of {folder.path} in {place(folder, storage)}; {there}.")
+
+
+def describe(studies: Sequence[optuna.Study], engine: Description) -> None:
+    """Keep what the engine said of itself: a study is shown where no engine is at hand."""
+    studies[0].set_user_attr(ENGINE, json.dumps(asdict(engine)))
+
+
+def description(studies: Sequence[optuna.Study]) -> Description:
+    """What ``describe`` kept.
+
+    Raises:
+        BadInput: nothing that can be read.
+    """
+    try:
+        return Description(**json.loads(studies[0].user_attrs[ENGINE]))
+    except (KeyError, TypeError, ValueError):
+        raise BadInput(
+            "The study does not say which engine it is of; go on with it first."
+        ) from None
+
+
+def keep_relaunch(studies: Sequence[optuna.Study], record: TrialRecord) -> None:
+    """Keep a winner's measurement from its exported file."""
+    kept = [r.to_json() for r in relaunches(studies) if r.number != record.number]
+    studies[0].set_user_attr(RELAUNCHES, json.dumps([*kept, record.to_json()]))
+
+
+def relaunches(studies: Sequence[optuna.Study]) -> list[TrialRecord]:
+    """What ``keep_relaunch`` kept."""
+    lines = json.loads(studies[0].user_attrs.get(RELAUNCHES, "[]"))
+    return [TrialRecord.from_json(line) for line in lines]
 
 
 def attach(trial: optuna.Trial, records: Sequence[TrialRecord]) -> None:

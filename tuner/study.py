@@ -76,7 +76,8 @@ class Loop:
                     origin = trial.user_attrs.get(storage.ORIGIN, "sampler")
                     enqueue(asked, trial.params, origin)
         self.records = storage.records(self.studies)
-        self.folder.settle([r for r in self.records if r.answered])
+        relaunched = storage.relaunches(self.studies)
+        self.folder.settle([*(r for r in self.records if r.answered), *relaunched])
 
     def _one(self) -> None:
         with self.interruptible():
@@ -110,7 +111,7 @@ class Loop:
             config,
             number=trial.number,
             origin=origin,
-            launch_id=self._launches(),
+            launch_id=self.launches() if outcome.fresh else self.launches() - 1,
         )
         self._keep(asked, trial, kept, outcome)
 
@@ -180,16 +181,18 @@ class Loop:
             return False
         return not state.done or state.engine_s < (self.budget_s or 0.0)
 
-    def _launches(self) -> int:
-        return 1 + max((r.launch_id for r in self.records if r.launch_id is not None), default=-1)
+    def launches(self) -> int:
+        """How many there were so far."""
+        known = [*self.records, *storage.relaunches(self.studies)]
+        return 1 + max((r.launch_id for r in known if r.launch_id is not None), default=-1)
 
     def state(self) -> State:
         """How far the study is."""
-        per_launch = {r.launch_id: r.engine_s for r in self.records if r.answered}
+        per_trial = {r.number: r.engine_s for r in self.records if r.answered}
         return State(
-            done=len(per_launch),
+            done=len(per_trial),
             planned=self.trials,
-            engine_s=sum(per_launch.values()),
+            engine_s=sum(per_trial.values()),
             budget_s=self.budget_s,
             elapsed_s=time.monotonic() - self.started_s,
         )

@@ -10,7 +10,7 @@ from objectives.sla import request_goodput
 from results.record import Origin, TrialRecord, judge_all
 from runners import RETRIED, Engine, EngineError, Failure, FailureKind, Runner
 from search_spaces import Config
-from tuner.capacity import Capacity, find_capacity, offered_load
+from tuner.capacity import NOISELESS, NOISY, Capacity, find_capacity, offered_load
 from tuner.presets import quadrant_profiles
 from tuner.problem import Case, Problem
 
@@ -34,6 +34,8 @@ class Outcome:
     failure: Failure | None = None
     """Why nothing more could be measured."""
     engine_s: float = 0.0
+    fresh: bool = True
+    """Whether an engine was launched for it; ``False``: a running one was retuned."""
 
     def requests(self) -> dict[str, dict[LoadName, Measurement]]:
         """The runs whose requests are kept: the offered load, and the last that held."""
@@ -51,6 +53,7 @@ def try_out(problem: Problem, runner: Runner, config: Config) -> Outcome:
     if outcome.failure and outcome.failure.kind in RETRIED:
         again = _launch(problem, runner, config)
         again.engine_s += outcome.engine_s
+        again.fresh |= outcome.fresh
         return again
     return outcome
 
@@ -63,7 +66,7 @@ def _launch(problem: Problem, runner: Runner, config: Config) -> Outcome:
             for case in problem.cases:
                 name = case.profile.name
                 try:
-                    measured = _measure(engine, case, capacity=problem.capacity)
+                    measured = _measure(engine, case, problem)
                     outcome.measured[name] = measured
                 except EngineError as error:
                     if error.failure.kind is not FailureKind.NOTHING_COMPLETED:
@@ -71,19 +74,31 @@ def _launch(problem: Problem, runner: Runner, config: Config) -> Outcome:
                     outcome.unanswered[name] = error.failure
     except EngineError as error:
         outcome.failure = error.failure
-    outcome.engine_s = engine.age_s if engine else 0.0
+        outcome.engine_s = error.engine_s
+    if engine:
+        outcome.engine_s, outcome.fresh = engine.age_s, engine.fresh
     return outcome
 
 
-def _measure(engine: Engine, case: Case, *, capacity: bool) -> Measured:
-    sla = case.profile.sla
-    offered = engine.measure(offered_load(case.workload, sla))
+def measure_offered(engine: Engine, case: Case) -> Measurement:
+    """
+    Raises:
+        EngineError: nothing of it was answered.
+    """
+    offered = engine.measure(offered_load(case.workload, case.profile.sla))
     if not offered.completed:
         raise EngineError(
             FailureKind.NOTHING_COMPLETED,
             "no request was answered within three times the SLA's latency",
         )
-    found = find_capacity(engine, case.workload, sla) if capacity else None
+    return offered
+
+
+def _measure(engine: Engine, case: Case, problem: Problem) -> Measured:
+    offered = measure_offered(engine, case)
+    found = None
+    if problem.capacity:
+        found = _capacity_of(engine, case, None if problem.noiseless else offered)
     saturated = found.saturated if found else offered
     documents = case.documents
     return Measured(
@@ -92,6 +107,12 @@ def _measure(engine: Engine, case: Case, *, capacity: bool) -> Measured:
         if found
         else None,
     )
+
+
+def _capacity_of(engine: Engine, case: Case, offered: Measurement | None) -> Capacity:
+    """Searched finely where the same load gives the same figures, else with few probes."""
+    effort = NOISY if offered else NOISELESS
+    return find_capacity(engine, case.workload, case.profile.sla, offered=offered, effort=effort)
 
 
 def records(
@@ -170,7 +191,7 @@ def _offered(case: Case, measurement: Measurement) -> dict[str, Any]:
 
 
 def _capacity(problem: Problem, case: Case, config: Config, found: Capacity) -> dict[str, Any]:
-    gpus = problem.deployment.gpus
+    gpus = problem.gpus
     saturated = found.saturated.metrics
     return {
         "capacity": found.capacity,
@@ -197,14 +218,14 @@ def _sizing(
     problem: Problem, case: Case, config: Config, capacity: float
 ) -> dict[str, float | None]:
     """How many GPUs the offered load needs, what is left over, and what a token costs."""
-    gpus = problem.deployment.gpus
-    tensor_parallel = int(config["tensor_parallel_size"])
-    replicas = gpus // tensor_parallel
+    gpus = problem.gpus
+    # A server that someone else started is one replica: how it is made up is not known.
+    replicas = int(config.get("data_parallel_size", 1))
     rate = case.workload.request_rate
     if case.workload.concurrency is not None or math.isinf(rate) or not capacity:
         needed, headroom = None, None
     else:
-        needed = tensor_parallel * math.ceil(rate / (capacity / replicas) - 1e-9)
+        needed = gpus // replicas * math.ceil(rate / (capacity / replicas) - 1e-9)
         headroom = 1 - rate / capacity
     cost = None
     if problem.hourly_cost_usd is not None and capacity:

@@ -27,6 +27,7 @@ def block(summary: Mapping[str, Any], quadrant: Quadrant, width: int, *, alone: 
         ("config", config_text(summary, best["config"])),
         *(("" if index else "SLA", line) for index, line in enumerate(kept)),
         ("gain", gain_sentence(best)),
+        ("file", _from_file(best)),
         ("sizing", _sizing(best, summary["hardware"]["gpus"])),
         ("ours", _ours(best)),
     )
@@ -50,6 +51,23 @@ def _measured(best: Mapping[str, Any]) -> str:
         f"saturated {saturated}",
     )
     return ", ".join(figures)
+
+
+def _from_file(best: Mapping[str, Any]) -> str:
+    """What the stock engine did when started from the exported file."""
+    found = best.get("from_file")
+    if found is None:
+        return ""
+    if found["failure"]:
+        return f"the engine started from it failed: {found['failure']['detail']}"
+    offered = found["loads"]["offered"]
+    verdicts = {bound["verdict"] for bound in found["sla"].values()}
+    kept = next((v for v in ("broken", "undecided") if v in verdicts), "met")
+    return (
+        f"vLLM as it comes, started from it: p95 TTFT "
+        f"{quantity('p95_ttft_ms', offered.get('p95_ttft_ms'))}, p95 TPOT "
+        f"{quantity('p95_tpot_ms', offered.get('p95_tpot_ms'))}, SLA {kept}"
+    )
 
 
 def _sizing(best: Mapping[str, Any], gpus: int) -> str:

@@ -278,6 +278,7 @@ def test_a_winner_comes_with_all_that_a_reader_wants_to_know() -> None:
         "gain": {"ratio": 2.0, "low": None, "high": None},
         "baseline_keeps_sla": True,
         "confirmed": False,
+        "from_file": None,
         "ours": None,
     }
 

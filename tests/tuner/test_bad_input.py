@@ -91,8 +91,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "Unknown GPU 'h1000'; nearest: h100_sxm, h200_sxm, a100_sxm.",
         ),
         (
-            "--objective chat --engine vllm",
-            "--engine vllm is not in this version; leave it out to use the simulated engine.",
+            "--objective chat --engine vllm --gpu l4",
+            "--gpu is for --engine simulated, but the engine is vllm.",
+        ),
+        (
+            "--objective chat --engine vllm --engine-command nothere",
+            "There is no 'nothere' on PATH: give --engine-command \"DIR/bin/vllm serve\", or set "
+            "PARETUNE_VLLM to it.",
+        ),
+        (
+            "--objective chat --engine openai",
+            "--engine openai needs --url, such as http://127.0.0.1:8000.",
+        ),
+        (
+            "--objective chat --engine simulated --url http://127.0.0.1:8000",
+            "--url is for --engine openai, but the engine is simulated.",
         ),
         (
             "--objective chat --sla p95_tfft_ms<=5",
@@ -406,4 +419,4 @@ def test_a_message_is_one_printable_line_of_bounded_length() -> None:
 
 def test_a_gpu_count_that_does_not_divide_the_heads_leaves_replicas_only() -> None:
     spec, _ = resolve(Options(objective="api", gpus=3, requests=4))
-    assert spec.gpus == 3
+    assert spec.target.gpus == 3

@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -37,7 +38,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Config], Any]
 
     def use(refusals: Callable[[Config], Failure | None]) -> ReplayRunner:
         runner = ReplayRunner(measurements=served, refusals=refusals)
-        monkeypatch.setattr("tuner.run.runner_of", lambda spec: runner)
+        monkeypatch.setattr("tuner.run.engine_of", lambda spec, logs, say: nullcontext(runner))
         return runner
 
     return use

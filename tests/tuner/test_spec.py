@@ -22,6 +22,7 @@ from tuner.spec import (
     space_of,
     to_json,
 )
+from tuner.target import Target
 
 SMALL: dict[str, Any] = {"objective": "api", "requests": 4}
 
@@ -48,10 +49,14 @@ def test_a_study_is_resolved_to_all_that_decides_its_outcome() -> None:
     assert replace(spec, profiles=()) == StudySpec(
         objective="chat",
         profiles=(),
-        engine="simulated",
-        model=catalogue.model("llama-3.1-8b"),
-        gpu=catalogue.gpu("h100_sxm"),
-        gpus=4,
+        target=Target(
+            engine="simulated",
+            model="meta-llama/Llama-3.1-8B-Instruct",
+            shape=catalogue.model("llama-3.1-8b"),
+            gpu=catalogue.gpu("h100_sxm"),
+            gpus=4,
+            longest_tokens=131072,
+        ),
         max_model_len=512,
         settings={},
         ranges={},
@@ -81,7 +86,7 @@ def test_what_was_asked_for_is_kept() -> None:
         range=["gpu_memory_utilization=0.8:0.9"],
         allow_scheduler_class=True,
     )
-    assert (spec.gpu.name, spec.gpus, spec.max_model_len) == ("a100_sxm", 8, 4096)
+    assert (spec.target.hardware, spec.target.gpus, spec.max_model_len) == ("a100_sxm", 8, 4096)
     assert (spec.capacity, spec.hourly_cost_usd, spec.seed) == (False, 2.5, 7)
     assert (spec.trials, spec.budget_s) == (None, 5400.0)
     assert spec.settings == {"max_num_seqs": 64}
@@ -105,7 +110,7 @@ def test_two_studies_differ_in_the_options_that_say_so() -> None:
     mine = spec_of(set=[length])
     theirs = spec_of(seed=1, gpus=2, set=[length, "max_num_seqs=8"])
     assert differences(mine, mine) == []
-    assert differences(mine, theirs) == ["gpus", "settings", "seed"]
+    assert differences(mine, theirs) == ["settings", "seed", "gpus"]
 
 
 def test_the_promise_of_the_command_line_replaces_the_presets_own() -> None:
@@ -236,7 +241,8 @@ def test_a_model_may_be_given_as_a_folder(tmp_path: Path) -> None:
         '"max_position_embeddings": 2048}'
     )
     spec = spec_of(model=str(tmp_path), set=["max_model_len=2048"])
-    assert (spec.model.num_hidden_layers, deployment_of(spec).max_model_len) == (2, 2048)
+    assert deployment_of(spec).model.num_hidden_layers == 2
+    assert deployment_of(spec).max_model_len == 2048
 
 
 KNOBS = st.sampled_from(
@@ -301,5 +307,6 @@ def test_every_option_that_decides_the_outcome_has_its_place_in_the_spec() -> No
     elsewhere |= {"study", "output", "storage", "mlflow", "json", "quiet", "jobs"}
     renamed = {"sla": "profiles", "deadline": "profiles", "load": "capacity", "set": "settings"}
     renamed |= {"range": "ranges", "hourly_cost": "hourly_cost_usd", "budget": "budget_s"}
+    renamed |= {"engine_command": "command", "ready_timeout": "ready_timeout_s"}
     kept = {renamed.get(o.name, o.name) for o in fields(Options) if o.name not in elsewhere}
-    assert kept <= {field.name for field in fields(StudySpec)}
+    assert kept <= {field.name for kind in (StudySpec, Target) for field in fields(kind)}

@@ -1,0 +1,178 @@
+"""One vLLM server: launched, waited for, retuned while it runs, ended with all its processes."""
+
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from runners import leftovers
+from runners.base import EngineError, Failure, FailureKind
+from runners.metrics import RUNNING, WAITING, scrape
+from runners.plain_http import Answer, ask
+from runners.process import Session
+from runners.vllm.failures import diagnose
+from search_spaces import Value
+
+POLL_S = 0.1
+ANSWER_S = 10.0
+"""How long a running server may take to answer a small question."""
+IDLE_WITHIN_S = 60.0
+LOOPBACK = "127.0.0.1"
+KNOBS = "/paretune/knobs"
+OURS = ("--scheduler-cls=paretune_scheduler.Scheduler", "--middleware=paretune_knobs.knobs")
+Start = Callable[[Sequence[str], Mapping[str, str]], Session]
+"""(arguments after ``vllm serve``, environment) to a session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What to launch."""
+
+    arguments: tuple[str, ...]
+    """After ``vllm serve``; host and port are added."""
+    env: Mapping[str, str]
+    inside: Path | None
+    """The folder with our scheduler class; ``None``: the stock scheduler."""
+    step_log: Path | None = None
+
+
+@contextmanager
+def serving(order: Order, start: Start, *, ready_timeout_s: float) -> Iterator["VllmServer"]:
+    """A server on a free port of the loopback interface; afterwards no process of it is left.
+
+    Raises:
+        EngineError: it cannot be launched; says why in vLLM's own words, and what it took.
+    """
+    token = secrets.token_urlsafe(32)
+    port = free_port()
+    arguments = (*order.arguments, f"--host={LOOPBACK}", f"--port={port}")
+    began_s = time.monotonic()
+    session = start((*arguments, *(OURS if order.inside else ())), _environment(order, token))
+    with leftovers.noted(session.pid, command="vllm serve"), session:
+        server = VllmServer(session, f"http://{LOOPBACK}:{port}", token, began_s=began_s)
+        server.wait_until_ready(ready_timeout_s)
+        yield server
+
+
+def _environment(order: Order, token: str) -> dict[str, str]:
+    env = dict(order.env)
+    if order.inside:
+        path = [str(order.inside), *filter(None, [env.get("PYTHONPATH")])]
+        env |= {"PYTHONPATH": ":".join(path), "PARETUNE_TOKEN": token}
+        if order.step_log:
+            env["PARETUNE_STEP_LOG"] = str(order.step_log)
+    return env
+
+
+class VllmServer:
+    """A server that runs."""
+
+    def __init__(self, session: Session, url: str, token: str, *, began_s: float) -> None:
+        self.url = url
+        self._session = session
+        self._token = token
+        self._began_s = began_s
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since its launch began."""
+        return time.monotonic() - self._began_s
+
+    def wait_until_ready(self, timeout_s: float) -> None:
+        """
+        Raises:
+            EngineError: it died, or is not ready in time.
+        """
+        while self.age_s < timeout_s:
+            if not self._session.alive:
+                raise self._error("launch")
+            try:
+                if ask(f"{self.url}/health", ANSWER_S).status == 200:
+                    return
+            except ConnectionError:
+                pass
+            time.sleep(POLL_S)
+        raise self._error("launch", timed_out=True)
+
+    def model(self) -> str:
+        """The name that the model is served under."""
+        answer = self._answer("/v1/models")
+        try:
+            return str(answer.json()["data"][0]["id"])  # type: ignore[index]
+        except (KeyError, IndexError, TypeError):
+            reason = f"/v1/models answered {answer.status} and names no model"
+            raise EngineError(FailureKind.DIED, reason) from None
+
+    def trouble(self) -> Failure | None:
+        """Why it serves no more; ``None`` while its process runs."""
+        if self._session.alive:
+            return None
+        return self._error("serving").failure
+
+    def retune(self, settings: Mapping[str, Value]) -> None:
+        """Turn live knobs.
+
+        Raises:
+            EngineError: it refuses them with its reason, or does not answer.
+        """
+        answer = self._answer(KNOBS, body=dict(settings))
+        if answer.status != 200:
+            said = answer.json()
+            reason = said.get("error") if isinstance(said, dict) else None
+            raise EngineError(FailureKind.REFUSED, str(reason or f"HTTP {answer.status}")[:500])
+
+    def wait_until_idle(self) -> None:
+        """Until what earlier runs left unanswered has gone from its queues.
+
+        Raises:
+            EngineError: it does not go, or the engine died.
+        """
+        deadline_s = time.monotonic() + IDLE_WITHIN_S
+        while time.monotonic() < deadline_s:
+            if self._in_flight() == 0:
+                return
+            time.sleep(POLL_S)
+        raise EngineError(
+            FailureKind.DIED,
+            f"requests that were given up are still in its queues after {IDLE_WITHIN_S:g} s",
+        )
+
+    def _in_flight(self) -> float:
+        try:
+            found = scrape(self.url, ANSWER_S)
+        except EngineError as error:
+            failure = self.trouble() or error.failure
+            raise EngineError(failure.kind, failure.detail) from error
+        values = found.values if found else {}
+        return values.get(RUNNING, 0.0) + values.get(WAITING, 0.0)
+
+    def _answer(self, path: str, body: object = None) -> Answer:
+        headers = {"Authorization": f"Bearer {self._token}"} if path == KNOBS else {}
+        try:
+            return ask(self.url + path, ANSWER_S, body=body, headers=headers)
+        except ConnectionError as error:
+            failure = self.trouble() or Failure(FailureKind.DIED, f"the server hangs: {error}")
+            raise EngineError(failure.kind, failure.detail) from error
+
+    def _error(
+        self, stage: Literal["launch", "serving"], *, timed_out: bool = False
+    ) -> EngineError:
+        failure = diagnose(
+            self._session.lines,
+            stage=stage,
+            timed_out=timed_out,
+            exit_status=self._session.poll(),
+        )
+        return EngineError(failure.kind, failure.detail, engine_s=self.age_s)
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,53 @@
+"""From a study's spec to the runner that launches its engines."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runners import Runner, leftovers
+from runners.attached import AttachedRunner
+from runners.simulated import SimulatedRunner
+from runners.vllm import Launch, VllmRunner, installed
+from tuner.spec import StudySpec, deployment_of, space_of
+
+
+@contextmanager
+def engine_of(
+    spec: StudySpec, logs: Path, say: Callable[[str], None] = lambda sentence: None
+) -> Iterator[Runner]:
+    """The engine a study launches; when the context is left nothing of it runs any more.
+
+    Args:
+        logs: the folder for what engines write.
+        say: told of engines that a killed tuner left and that were ended.
+    """
+    target = spec.target
+    match target.engine:
+        case "simulated":
+            yield SimulatedRunner(deployment_of(spec))
+        case "openai":
+            assert target.url is not None
+            yield AttachedRunner(
+                target.url,
+                model=target.model,
+                gpus=target.gpus,
+                vocab_size=target.shape.vocab_size if target.shape else None,
+                api_key_env=target.api_key_env,
+            )
+        case "vllm":
+            for sentence in leftovers.end_leftovers():
+                say(sentence)
+            with VllmRunner(_launch(spec, logs)) as runner:
+                yield runner
+
+
+def _launch(spec: StudySpec, logs: Path) -> Launch:
+    return Launch(
+        installed=installed.ask(spec.target.command),
+        model=spec.target.model,
+        deployment=deployment_of(spec),
+        space=space_of(spec),
+        logs=logs,
+        seed=spec.seed,
+        ready_timeout_s=spec.target.ready_timeout_s,
+    )
