@@ -29,12 +29,15 @@ from typing import Any
 
 from benchmarks.machine import cpu_pressure_avg10_percent, options, publish
 from objectives import Load, Request, Workload
+from runners import cores
 from runners import load as client
+from runners.base import EngineError
 
 INSIDE = Path(client.__file__).parents[1] / "vllm" / "inside"
 SETTINGS = ((4, 128), (16, 256), (64, 1024), (8, 64))
 """``max_num_seqs`` and ``max_num_batched_tokens``."""
 CAPS = (64, 1024)
+ENGINE_CORES, CLIENT_CORES = cores.split(cores.available())
 OURS = (
     *("--scheduler-cls", "paretune_scheduler.Scheduler"),
     *("--middleware", "paretune_knobs.knobs"),
@@ -108,6 +111,8 @@ def launched(
         process = subprocess.Popen(
             command, stdout=output, stderr=output, env=os.environ | env, start_new_session=True
         )
+    # Before it has started anything of its own, which then stays there too.
+    os.sched_setaffinity(process.pid, ENGINE_CORES)
     engine = Engine(port, given.model, log, token)
     try:
         await_ready(engine, process)
@@ -165,18 +170,22 @@ def timed(engine: Engine, given: argparse.Namespace, repeat: int) -> dict[str, A
     server = client.Server(
         url=f"http://127.0.0.1:{engine.port}", model=engine.model, vocab_size=given.vocab_size
     )
-    pressures = [cpu_pressure_avg10_percent()]
-    run = client.offer(server, load, salt=f"{repeat} {secrets.token_hex(4)}", warm_up=4)
-    pressures.append(cpu_pressure_avg10_percent())
+    pressure = cpu_pressure_avg10_percent()
+    salt = f"{repeat} {secrets.token_hex(4)}"
+    try:
+        run = client.offer(server, load, salt=salt, cores=CLIENT_CORES, warm_up=4)
+    except EngineError as error:
+        return {"void": str(error)}
     completed = [result for result in run.results if result.completed]
+    busy = (pressure or 0.0) > VOID_ABOVE_PERCENT
     return {
+        # While it runs, its own processes wait for cores: the look before it is what counts.
+        "void": f"The machine was busy: {pressure} % CPU pressure." if busy else None,
         "completed": len(completed),
         "mean_ttft_ms": round(mean(r.ttft_ms or 0 for r in completed), 3),
         "mean_tpot_ms": round(mean(r.tpot_ms or 0 for r in completed), 3),
         "output_throughput": round(sum(r.output_tokens for r in completed) / run.duration_s, 3),
-        "cpu_pressure_avg10_percent": pressures,
-        # While it runs the engine's own threads wait for cores, so the look before it counts.
-        "void": (pressures[0] or 0.0) > VOID_ABOVE_PERCENT,
+        "cpu_pressure_avg10_percent": [pressure, cpu_pressure_avg10_percent()],
     }
 
 

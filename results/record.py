@@ -21,6 +21,7 @@ KINDS: Mapping[str, tuple[type, ...]] = {
     "failure": (dict, NoneType),
     "stopped_early": (bool,),
     "engine_s": NUMBER,
+    "measured_s": NUMBER,
     "launch_id": (int, NoneType),
 }
 
@@ -44,6 +45,8 @@ class TrialRecord:
     stopped_early: bool = False
     engine_s: float = 0.0
     """Of this trial, its launch included if it had one; simulated seconds when simulated."""
+    measured_s: float = 0.0
+    """Of ``engine_s``, under load."""
     launch_id: int | None = None
     """Which launch measured it, several trials where live knobs were turned; ``None`` when a rule
     ruled it out before any launch."""

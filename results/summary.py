@@ -113,10 +113,12 @@ def _counts(answered: Sequence[TrialRecord]) -> dict[str, int]:
 
 
 def _cost(answered: Sequence[TrialRecord], facts: StudyFacts, wall_s: float) -> dict[str, float]:
-    engine_s = sum({(r.number, r.origin): r.engine_s for r in answered}.values())
+    trials = {(r.number, r.origin): r for r in answered}.values()
+    engine_s = sum(r.engine_s for r in trials)
     return {
         "wall_s": round(wall_s, 3),
         "engine_s": engine_s,
+        "measured_s": sum(r.measured_s for r in trials),
         "launches": len({r.launch_id for r in answered}),
         "gpu_hours": engine_s * float(facts.hardware["gpus"]) / 3600,
     }

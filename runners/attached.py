@@ -15,11 +15,14 @@ from difflib import get_close_matches
 from objectives import Load, Measurement
 from runners.base import Description, EngineError, FailureKind
 from runners.load import Server, offer
+from runners.load.prompts import calibration_texts
 from runners.plain_http import Answer, ask, place
 from runners.telemetry import Watch, implied_prefix_tokens, refuse_foreign_hits
 from search_spaces import Config
 
 TIMEOUT_S = 10.0
+MOST_TOKENS_PER_WORD = 2
+"""Of short English words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ class AttachedEngine:
         # Of a server that does not tell its blocks, any hit of the workload's own is allowed.
         implied = implied_prefix_tokens(load.workload, watch.block_tokens or 1)
         told = watch.telemetry(run.duration_s, implied)
-        refuse_foreign_hits(told, sum(r.input_tokens for r in load.workload.requests))
+        prompt_tokens = sum(r.input_tokens for r in load.workload.requests)
+        refuse_foreign_hits(told, prompt_tokens, beside_tokens=_calibration_tokens(self._server))
         return Measurement(
             results=run.results,
             duration_s=run.duration_s,
@@ -155,6 +159,13 @@ def served_model(url: str, model: str | None, *, api_key_env: str | None = None)
 
 def without_v1(url: str) -> str:
     return url.rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def _calibration_tokens(server: Server) -> int:
+    """At most, of the two prompts by which the client learns how the server counts words."""
+    if server.vocab_size is not None:
+        return 0
+    return sum(MOST_TOKENS_PER_WORD * len(text.split()) for text in calibration_texts())
 
 
 def _key(api_key_env: str | None) -> str | None:

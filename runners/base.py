@@ -52,8 +52,8 @@ class Engine(Protocol):
 
     @property
     def age_s(self) -> float:
-        """Seconds since the launch began, or since a running engine was handed out again;
-        simulated seconds when simulated."""
+        """Seconds since the launch began, or since the engine's last user left it; simulated
+        seconds when simulated."""
         ...
 
     @property

@@ -4,10 +4,10 @@ No proxy and no redirect: either would be measured with the engine, or be shown 
 """
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from time import monotonic
 from urllib.parse import urlsplit
 
 LARGEST_BYTES = 16 * 2**20
@@ -52,7 +52,7 @@ def ask(
     try:
         connection.request("GET" if body is None else "POST", parts.path or "/", content, sent)
         response = connection.getresponse()
-        text = _body(response, time.monotonic() + timeout_s)
+        text = _body(response, monotonic() + timeout_s)
     except (OSError, HTTPException) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConnectionError(f"{place(url)} does not answer: {reason}") from None
@@ -90,6 +90,6 @@ def _body(response: HTTPResponse, deadline_s: float) -> str:
         read += chunk
         if len(read) > LARGEST_BYTES:
             raise OSError(f"its answer is over {LARGEST_BYTES} bytes")
-        if time.monotonic() > deadline_s:
+        if monotonic() > deadline_s:
             raise TimeoutError("timed out in the middle of its answer")
     return read.decode("utf-8", errors="replace")

@@ -176,6 +176,8 @@ class Process(Session):
     def end(self, grace_s: float = 10.0) -> None:
         super().end(grace_s)
         self._popen.wait()
+        if self._popen.stdin:
+            self._popen.stdin.close()
         self.output.join()
 
 
@@ -206,6 +208,7 @@ def start(
     env: Mapping[str, str],
     log: Path | None = None,
     cores: frozenset[int] = frozenset(),
+    hold_stdin: bool = False,
 ) -> Process:
     """Start an engine in a session of its own, so that no Ctrl-C reaches it but ours.
 
@@ -214,6 +217,7 @@ def start(
         env: its whole environment.
         log: where its output is kept, as long as the disk has room.
         cores: the only ones that it and all its children may run on; empty: any.
+        hold_stdin: give it a standard input that ends when we do, for one that waits for that.
 
     Raises:
         EngineError: the program cannot be started.
@@ -223,7 +227,7 @@ def start(
             popen = subprocess.Popen(  # noqa: S603 (an argument list, no shell)
                 list(argv),
                 env=dict(env),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if hold_stdin else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -162,19 +162,22 @@ def _follow(seen: _Seen, blocks: tuple[int, ...]) -> int:
     return known
 
 
-def refuse_foreign_hits(telemetry: Mapping[str, float], prompt_tokens: int) -> None:
+def refuse_foreign_hits(
+    telemetry: Mapping[str, float], prompt_tokens: int, *, beside_tokens: int = 0
+) -> None:
     """Of a measurement whose prompts were in the cache before it began.
 
     Args:
         telemetry: as from ``Watch.telemetry``; without prefix metrics nothing is refused.
         prompt_tokens: of all requests offered.
+        beside_tokens: what the client sent beside them, the same in every run.
 
     Raises:
         EngineError: more hits than the workload implies.
     """
     cached = telemetry.get("prefix_cached_tokens", 0.0)
     implied = telemetry.get("implied_prefix_tokens", cached)
-    if cached - implied > FOREIGN_SHARE * prompt_tokens:
+    if cached - implied - beside_tokens > FOREIGN_SHARE * prompt_tokens:
         raise EngineError(
             FailureKind.HOST,
             f"{cached:.0f} of {prompt_tokens} prompt tokens came from the prefix cache, but the "

@@ -85,9 +85,14 @@ class Float:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of a few values."""
+    """One of a few values.
+
+    Args:
+        prefix: any longer text that begins so is a value too; empty: none.
+    """
 
     values: tuple[Value, ...]
+    prefix: str = ""
 
     def __post_init__(self) -> None:
         if not self.values:
@@ -113,10 +118,13 @@ class Choice:
         for known in self.values:
             if known == value and isinstance(known, bool) == isinstance(value, bool):
                 return known
+        if self.prefix and isinstance(value, str) and value.startswith(self.prefix):
+            return None if value == self.prefix else value
         return None
 
     def __str__(self) -> str:
-        return ", ".join(str(value) for value in self.values)
+        more = [f"{self.prefix}..."] if self.prefix else []
+        return ", ".join([*map(str, self.values), *more])
 
 
 Domain = Int | Float | Choice

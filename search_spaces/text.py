@@ -46,7 +46,8 @@ def parse_domain(knob: Knob, text: str) -> Domain:
     Raises:
         ValueError: it does not parse, is empty, or leaves the knob's limits.
     """
-    low, sign, high = text.partition(":")
+    # `none,draft:DIR` is a list, too.
+    low, sign, high = text.partition(":") if "," not in text else (text, "", "")
     parts = (low, high) if sign else tuple(text.split(","))
     if not all(part.strip() for part in parts):
         raise ValueError(

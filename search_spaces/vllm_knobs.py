@@ -138,7 +138,8 @@ def _features() -> tuple[Knob, ...]:
             name="speculative_config",
             default="none",
             domain=Choice(("none", "ngram")),
-            about="draft tokens proposed and verified together",
+            about="draft tokens proposed and verified together; draft:DIR names a draft model",
+            limits=Choice(("none", "ngram"), prefix="draft:"),
         ),
         Knob(
             name="kv_cache_dtype",

@@ -138,12 +138,28 @@ def sync(directory: Folder, mlflow: Mlflow = None, storage: Storage = None) -> E
     return Exit.DONE
 
 
-@app.command(epilog="Example: tune doctor")
-def doctor() -> Exit:
-    """Check the installation, and who owns the command `tune`."""
+@app.command(epilog="Example: tune doctor --make-model tiny-llama")
+def doctor(
+    make: Annotated[
+        Path | None,
+        typer.Option(
+            "--make-model",
+            metavar="DIR",
+            help="Write a small model with random weights there, to try real engines with.",
+        ),
+    ] = None,
+    engine_command: Annotated[
+        str | None, typer.Option("--engine-command", metavar="TEXT", help="How vLLM is started.")
+    ] = None,
+) -> Exit:
+    """Check the installation, who owns the command `tune`, and which engines can be used."""
     from tuner.doctor import report
+    from tuner.make_model import make_model
 
-    lines, healthy = report()
+    if make is not None:
+        typer.echo("\n".join(make_model(make)))
+        return Exit.DONE
+    lines, healthy = report(engine_command)
     typer.echo("\n".join(lines))
     return Exit.DONE if healthy else Exit.BAD_INPUT
 

@@ -6,16 +6,22 @@ import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, entry_points, version
 
+from runners.gpus import find_gpus
 from runners.simulated import catalogue
 from runners.simulated.measured_kernels import MeasuredKernels
+from runners.vllm import installed
 
 PACKAGES = ("optuna", "mlflow", "pandas", "pydantic", "typer", "rich", "aiconfigurator-core")
 EXTRAS = ("torch", "vllm", "ray", "psycopg", "pynvml", "optuna_dashboard")
 NAMES = ("tuner", "search_spaces", "objectives", "runners", "results")
 
 
-def report() -> tuple[list[str], bool]:
-    """Lines for a person, and whether everything needed is in order."""
+def report(engine_command: str | None = None) -> tuple[list[str], bool]:
+    """Lines for a person, and whether everything needed is in order.
+
+    Args:
+        engine_command: how vLLM is started, where that is not found by itself.
+    """
     lines = [f"Python {platform.python_version()} ({sys.executable})"]
     lines += [f"{name} {_version(name)}" for name in ("paretune", *PACKAGES)]
     command, owned = _owner()
@@ -32,8 +38,21 @@ def report() -> tuple[list[str], bool]:
     others = [gpu.name for gpu in catalogue.gpus() if gpu.name not in measured]
     lines.append(f"Simulated GPUs by measured kernels: {', '.join(measured) or 'none'}")
     lines.append(f"Simulated GPUs by roofline: {', '.join(others) or 'none'}")
-    lines.append("Real engines: not in this version")
+    lines += _real_engines(engine_command)
     return lines, owned and not foreign
+
+
+def _real_engines(engine_command: str | None) -> list[str]:
+    """Which vLLM there is and what it could run on; slow the first time."""
+    there = find_gpus()
+    names = ", ".join(f"{gpu.name} ({gpu.memory_gib:.0f} GiB)" for gpu in there.visible)
+    lines = [f"GPUs: {names}" if names else f"GPUs: none ({there.trouble})"]
+    try:
+        found = installed.ask(engine_command)
+    except ValueError as error:
+        return [*lines, f"vLLM: {error}"]
+    kind = "for CPUs" if found.cpu_build else "for GPUs"
+    return [*lines, f"vLLM {found.version}, built {kind}, {len(found.flags)} flags"]
 
 
 def _version(name: str) -> str:

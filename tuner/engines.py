@@ -1,5 +1,6 @@
 """From a study's spec to the runner that launches its engines."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,13 @@ from runners import Runner, leftovers
 from runners.attached import AttachedRunner
 from runners.simulated import SimulatedRunner
 from runners.vllm import Launch, VllmRunner, installed
+from runners.vllm.fork import forking
+from runners.vllm.server import Start
+from runners.vllm.start import engine_cores, environment
 from tuner.spec import StudySpec, deployment_of, space_of
+
+FORK = "PARETUNE_FORK"
+"""Set to anything, a CPU build is imported once and forked per launch."""
 
 
 @contextmanager
@@ -37,8 +44,21 @@ def engine_of(
         case "vllm":
             for sentence in leftovers.end_leftovers():
                 say(sentence)
-            with VllmRunner(_launch(spec, logs)) as runner:
+            launch = _launch(spec, logs)
+            with _starting(launch) as start, VllmRunner(launch, start=start) as runner:
                 yield runner
+
+
+@contextmanager
+def _starting(launch: Launch) -> Iterator[Callable[[Path], Start] | None]:
+    """How engines are started: forked where that was asked for, else by their command."""
+    if not (launch.installed.cpu_build and os.environ.get(FORK)):
+        yield None
+        return
+    pinned = engine_cores(launch.deployment.gpus)
+    env = environment(launch.deployment, visible=None)
+    with forking(launch.installed.command, env, pinned) as start:
+        yield start
 
 
 def _launch(spec: StudySpec, logs: Path) -> Launch:

@@ -10,6 +10,7 @@ from search_spaces import Config, Deployment, SearchSpace, Value
 from search_spaces.openai import openai_space
 from search_spaces.text import parse_domain
 from search_spaces.vllm import default_config, passing_on, preset_settings, vllm_space
+from search_spaces.vllm_known_bad import known_bad
 from tuner.asked import (
     MAX_MODEL_LEN,
     asked_knobs,
@@ -192,7 +193,10 @@ def plain_space(on: Target, max_model_len: int) -> SearchSpace:
     """The engine's space as it is before anyone narrows it."""
     if on.engine == "openai":
         return openai_space()
-    space = vllm_space(deployment(on, max_model_len))
+    laid_out = deployment(on, max_model_len)
+    space = vllm_space(laid_out)
+    if on.engine == "vllm":
+        space = replace(space, rules=(*space.rules, *known_bad(laid_out)))
     for name, value in on.arguments.items():
         space = passing_on(space, name, value)
     return space

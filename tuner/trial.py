@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from objectives import LoadName, Measurement
+from objectives import Load, LoadName, Measurement
 from objectives.sla import request_goodput
 from results.record import Origin, TrialRecord, judge_all
 from runners import RETRIED, Engine, EngineError, Failure, FailureKind, Runner
@@ -34,6 +34,8 @@ class Outcome:
     failure: Failure | None = None
     """Why nothing more could be measured."""
     engine_s: float = 0.0
+    measured_s: float = 0.0
+    """Of ``engine_s``, under load."""
     fresh: bool = True
     """Whether an engine was launched for it; ``False``: a running one was retuned."""
 
@@ -53,6 +55,7 @@ def try_out(problem: Problem, runner: Runner, config: Config) -> Outcome:
     if outcome.failure and outcome.failure.kind in RETRIED:
         again = _launch(problem, runner, config)
         again.engine_s += outcome.engine_s
+        again.measured_s += outcome.measured_s
         again.fresh |= outcome.fresh
         return again
     return outcome
@@ -62,7 +65,8 @@ def _launch(problem: Problem, runner: Runner, config: Config) -> Outcome:
     outcome = Outcome()
     engine: Engine | None = None
     try:
-        with runner.launch(config) as engine:
+        with runner.launch(config) as launched:
+            engine = _Timed(launched, outcome)
             for case in problem.cases:
                 name = case.profile.name
                 try:
@@ -78,6 +82,27 @@ def _launch(problem: Problem, runner: Runner, config: Config) -> Outcome:
     if engine:
         outcome.engine_s, outcome.fresh = engine.age_s, engine.fresh
     return outcome
+
+
+@dataclass(slots=True)
+class _Timed:
+    """An engine that counts the time under load."""
+
+    engine: Engine
+    outcome: Outcome
+
+    @property
+    def age_s(self) -> float:
+        return self.engine.age_s
+
+    @property
+    def fresh(self) -> bool:
+        return self.engine.fresh
+
+    def measure(self, load: Load) -> Measurement:
+        found = self.engine.measure(load)
+        self.outcome.measured_s += found.duration_s
+        return found
 
 
 def measure_offered(engine: Engine, case: Case) -> Measurement:
@@ -136,6 +161,7 @@ def records(
             config=dict(config),
             origin=origin,
             engine_s=outcome.engine_s,
+            measured_s=outcome.measured_s,
             launch_id=launch_id,
         )
         if measured is not None:

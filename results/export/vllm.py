@@ -5,18 +5,15 @@ A boolean that is true by default must be written ``no-<flag>: true``: vLLM 0.32
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from search_spaces import Config, SearchSpace, Value
+from search_spaces.vllm_speculation import speculation
 
 MEMORY_GUARD = 0.02
 """Taken off ``gpu_memory_utilization``: what fits while tuning may not after a driver update."""
-SPECULATION: Mapping[str, Mapping[str, Value]] = {
-    "ngram": {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 4}
-}
 UNSET = ("none", "auto")
 
 
@@ -67,7 +64,7 @@ def _setting(name: str, value: Value) -> dict[str, Any]:
     if value in UNSET:
         return {}
     if name == "speculative_config":
-        return {flag: dict(SPECULATION[str(value)])}
+        return {flag: speculation(str(value))}
     if name == "gpu_memory_utilization":
         return {flag: round(float(value) - MEMORY_GUARD, 4)}
     return {flag: value}

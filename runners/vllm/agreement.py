@@ -6,9 +6,11 @@ before they are quantised into the KV cache; decode steps always read the cache.
 over a whole KV block of vLLM's largest default (128 tokens, on CPU): in the 0.32 CPU build,
 `int8_per_token_head` goes wrong in a block's second half only.
 
-One request at a time, because rounding depends on what is batched together. Random weights tell
-nothing when they come from ``--load-format dummy``: those are so small that no prediction depends
-on its context, and every config agrees.
+One request at a time, because rounding depends on what is batched together. So asked, two launches
+of the 0.32 CPU build agree in full, and in 99.9 % where prompts are cut into other chunks. With
+random weights of a trained model's size an fp8 KV cache agrees in 91 %: their predictions are
+closer together than a trained model's. Those of ``--load-format dummy`` tell nothing: they are so
+small that no prediction depends on its context, and every config agrees.
 """
 
 import random

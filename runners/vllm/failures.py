@@ -59,7 +59,8 @@ KINDS: tuple[tuple[FailureKind, re.Pattern[str]], ...] = (
         FailureKind.HOST,
         re.compile(
             r"Address already in use|No space left on device|Permission denied"
-            r"|NCCL error|nccl\w*Error|Too many open files|Read-only file system|Error in memory profiling"
+            r"|NCCL error|nccl\w*Error|Too many open files|Read-only file system"
+            r"|Error in memory profiling"
             r"|CUDA driver|GPU is lost|fallen off the bus|no CUDA-capable device|uncorrectable ECC"
             r"|CUDA initialization|CUDA unknown error|NVMLError|NVML_ERROR"
             r"|couldn't connect to 'https?://|Failed to resolve|NameResolutionError"

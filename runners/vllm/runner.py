@@ -43,6 +43,8 @@ class _Kept:
     caps: dict[str, int]
     leave: ExitStack
     """Closing it ends the engine."""
+    left_s: float = 0.0
+    """When its last user left it: waiting for the next one is engine time too."""
 
     def serves(self, config: Config, space: SearchSpace) -> bool:
         """Whether turning live knobs is all that this config needs."""
@@ -100,7 +102,7 @@ class VllmRunner:
 
     @contextmanager
     def launch(self, config: Config) -> Iterator[VllmEngine]:
-        began_s = time.monotonic()
+        began_s = self._kept.left_s if self._kept else time.monotonic()
         fresh = self._kept is None or not self._kept.serves(config, self._launch.space)
         if fresh:
             self._replace(config)
@@ -112,14 +114,15 @@ class VllmRunner:
         except BaseException:
             self.end()
             raise
+        self._kept.left_s = time.monotonic()
         if not self._keeping:
             self.end()
 
     @contextmanager
     def launch_file(self, path: Path) -> Iterator[VllmEngine]:
         """The stock engine, started as production starts it: from an exported file."""
+        began_s = self._kept.left_s if self._kept else time.monotonic()
         self.end()
-        began_s = time.monotonic()
         with ExitStack() as leave:
             running = self._serve(leave, (f"--config={path}",), inside=None)
             yield VllmEngine(running, None, self._launch.space, began_s=began_s, fresh=True)

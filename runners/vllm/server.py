@@ -14,7 +14,7 @@ from runners.base import EngineError, Failure, FailureKind
 from runners.metrics import RUNNING, WAITING, scrape
 from runners.plain_http import Answer, ask
 from runners.process import Session
-from runners.vllm.failures import diagnose
+from runners.vllm.failures import diagnose, oom_kills
 from search_spaces import Value
 
 POLL_S = 0.1
@@ -50,10 +50,11 @@ def serving(order: Order, start: Start, *, ready_timeout_s: float) -> Iterator["
     token = secrets.token_urlsafe(32)
     port = free_port()
     arguments = (*order.arguments, f"--host={LOOPBACK}", f"--port={port}")
-    began_s = time.monotonic()
+    began_s, kills = time.monotonic(), oom_kills()
     session = start((*arguments, *(OURS if order.inside else ())), _environment(order, token))
     with leftovers.noted(session.pid, command="vllm serve"), session:
-        server = VllmServer(session, f"http://{LOOPBACK}:{port}", token, began_s=began_s)
+        url = f"http://{LOOPBACK}:{port}"
+        server = VllmServer(session, url, token, began_s=began_s, oom_kills_before=kills)
         server.wait_until_ready(ready_timeout_s)
         yield server
 
@@ -71,11 +72,14 @@ def _environment(order: Order, token: str) -> dict[str, str]:
 class VllmServer:
     """A server that runs."""
 
-    def __init__(self, session: Session, url: str, token: str, *, began_s: float) -> None:
+    def __init__(
+        self, session: Session, url: str, token: str, *, began_s: float, oom_kills_before: int
+    ) -> None:
         self.url = url
         self._session = session
         self._token = token
         self._began_s = began_s
+        self._oom_kills_before = oom_kills_before
 
     @property
     def age_s(self) -> float:
@@ -166,6 +170,7 @@ class VllmServer:
             stage=stage,
             timed_out=timed_out,
             exit_status=self._session.poll(),
+            oom_kills=oom_kills() - self._oom_kills_before,
         )
         return EngineError(failure.kind, failure.detail, engine_s=self.age_s)
 

@@ -107,6 +107,7 @@ def trial(
         "sla": quadrants[INTERACTIVE],
         "quadrants": quadrants,
         "engine_s": 90.0,
+        "measured_s": 0.0,
         "launch_id": number,
     }
     return TrialRecord(number=number, **{**fields, **changes})
@@ -230,7 +231,14 @@ def test_a_study_without_trials_has_a_summary_that_says_so() -> None:
             "failed": 0,
             "stopped_early": 0,
         },
-        "cost": {"wall_s": 12.346, "engine_s": 0, "launches": 0, "gpu_hours": 0.0},
+        "cost": {
+            "wall_s": 12.346,
+            "engine_s": 0,
+            "measured_s": 0,
+            "measured_s": 0.0,
+            "launches": 0,
+            "gpu_hours": 0.0,
+        },
         "baseline": None,
         "best": nothing,
         "regret": {str(q): nothing for q in Quadrant},
@@ -379,6 +387,7 @@ def test_in_all_a_config_is_counted_and_paid_for_once() -> None:
     assert answer["cost"] == {
         "wall_s": 12.346,
         "engine_s": 270.0,
+        "measured_s": 0.0,
         "launches": 3,
         "gpu_hours": 0.3,
     }

@@ -288,6 +288,7 @@ def test_hits_that_the_workload_implies_are_its_own() -> None:
     told = {"prefix_cached_tokens": 510.0, "implied_prefix_tokens": 500.0}
     refuse_foreign_hits(told, prompt_tokens=1000)
     refuse_foreign_hits({}, prompt_tokens=1000)
+    refuse_foreign_hits({**told, "prefix_cached_tokens": 530.0}, 1000, beside_tokens=20)
 
 
 def test_more_hits_than_implied_refuse_the_run() -> None:

@@ -26,7 +26,12 @@ def test_a_sound_installation_is_reported_so(monkeypatch: pytest.MonkeyPatch) ->
     assert lines[0].startswith("Python 3.")
     assert re.fullmatch(r"paretune \d+\.\d+\.\d+.*", lines[1])
     assert any(line.startswith("`tune` is ours (") for line in lines)
-    assert lines[-1] == "Real engines: not in this version"
+
+
+def test_an_engine_command_that_is_not_there_is_told_in_place_of_a_version() -> None:
+    lines, healthy = doctor.report("/nowhere/vllm")
+    assert healthy
+    assert lines[-1].startswith("vLLM: There is no /nowhere/vllm: ")
 
 
 def test_every_simulated_gpu_is_listed_once() -> None:
@@ -43,7 +48,7 @@ def test_a_command_that_is_not_ours_alone_is_told(
     owners: tuple[str, ...], claimed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "entry_points", owned_by(*owners))
-    monkeypatch.setattr("shutil.which", lambda command: None)
+    monkeypatch.setattr("shutil.which", lambda command, path=None: None)
     lines, healthy = doctor.report()
     assert not healthy
     assert (
@@ -77,7 +82,7 @@ def test_the_exit_status_tells_whether_all_is_well(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(doctor, "report", lambda: (["one", "two"], healthy))
+    monkeypatch.setattr(doctor, "report", lambda command: (["one", "two"], healthy))
     with pytest.raises(SystemExit) as left:
         main(["doctor"])
     assert (left.value.code, capsys.readouterr()) == (status, ("one\ntwo\n", ""))

@@ -28,6 +28,7 @@ from typing import Any
 
 TICK_S = 0.5
 PATIENCE_S = 5.0
+MAX_LINE_BYTES = 1 << 20
 PR_SET_PDEATHSIG = 1
 PRELOADED = (
     "transformers",
@@ -85,6 +86,8 @@ class Launcher:
         for pid in self._running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
+            # One forked just now may not lead a group yet.
+            os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
     @property
@@ -102,19 +105,16 @@ class Launcher:
         # Whoever connects and stays silent must not keep the others waiting for ever.
         asking.settimeout(PATIENCE_S)
         with asking, contextlib.suppress(OSError):
-            with asking.makefile("r", encoding="utf-8") as lines:
-                answer = self._answer(lines.readline(), asking)
+            with asking.makefile("rb") as lines:
+                answer = self._answer(lines.readline(MAX_LINE_BYTES), asking)
             asking.sendall((json.dumps(answer) + "\n").encode())
 
-    def _answer(self, line: str, asking: socket.socket) -> dict[str, Any]:
-        try:
-            asked = json.loads(line)
-        except ValueError:
-            asked = None
-        if isinstance(asked, dict) and asked.get("wait") in self._statuses:
-            return {"exited": asked["wait"], "status": self._statuses[asked["wait"]]}
-        if isinstance(asked, dict) and {"argv", "env", "log"} == set(asked):
-            return self._launch(asked, asking)
+    def _answer(self, line: bytes, asking: socket.socket) -> dict[str, Any]:
+        match _json(line):
+            case {"wait": int(pid)} if pid in self._statuses:
+                return {"exited": pid, "status": self._statuses[pid]}
+            case {"argv": list(), "env": dict(), "log": str()} as asked:
+                return self._launch(asked, asking)
         return {
             "error": "A request must have argv, env and log, or the pid of one of ours to wait "
             "for, in one line of JSON."
@@ -135,6 +135,13 @@ class Launcher:
         os.close(log)
         self._statuses[pid] = None
         return {"pid": pid}
+
+
+def _json(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
 
 
 def thread_count() -> int:

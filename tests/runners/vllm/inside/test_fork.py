@@ -15,6 +15,7 @@ from runners import step_log
 
 INSIDE = Path(step_log.__file__).parent / "vllm" / "inside"
 Launch = Callable[..., Any]
+NO_PATH = {"argv": [], "env": {}, "log": 5}
 Eventually = Callable[[Callable[[], Any]], Any]
 
 
@@ -22,7 +23,7 @@ def test_only_this_user_may_ask_the_launcher(launcher: Any) -> None:
     assert stat.S_IMODE(launcher.socket.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("asked", [None, [], {}, {"argv": []}, {"wait": 1}, {"wait": "x"}])
+@pytest.mark.parametrize("asked", [None, {}, {"argv": []}, {"wait": 1}, {"wait": []}, NO_PATH])
 def test_what_is_no_request_is_answered_with_what_is_one(launcher: Any, asked: object) -> None:
     assert launcher.ask(asked) == {
         "error": "A request must have argv, env and log, or the pid of one of ours to wait "
