@@ -1,4 +1,4 @@
-"""Launches forked off one process that has imported vLLM, on CPU builds: seconds, not half a minute.
+"""Launches forked off one process that has imported vLLM: seconds, on CPU builds only.
 
 What runs is the same server; `paretune_fork.py` says what differs. A plain launch is the default.
 """

@@ -235,7 +235,6 @@ def test_a_study_without_trials_has_a_summary_that_says_so() -> None:
             "wall_s": 12.346,
             "engine_s": 0,
             "measured_s": 0,
-            "measured_s": 0.0,
             "launches": 0,
             "gpu_hours": 0.0,
         },

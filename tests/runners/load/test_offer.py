@@ -243,21 +243,23 @@ def test_an_engine_that_breaks_its_connections_first_is_asked_once_more() -> Non
 
 
 def test_nothing_is_left_after_a_run() -> None:
+    before = children(), descriptors()
     with CompletionServer() as server:
-        before = children(), descriptors()
         offered(server, Load(workload=workload()))
-        assert (children(), descriptors()) == before
+    assert (children(), descriptors()) == before
 
 
 def test_nothing_is_left_after_an_interrupt() -> None:
     def interrupted(_: Sequence[RequestResult]) -> bool:
         raise KeyboardInterrupt
 
-    with CompletionServer(lambda asked, _: hanging(asked, 6)) as server:
-        before = children(), descriptors()
-        with pytest.raises(KeyboardInterrupt):
-            offered(server, Load(workload=workload()), stop=interrupted)
-        assert (children(), descriptors()) == before
+    before = children(), descriptors()
+    with (
+        CompletionServer(lambda asked, _: hanging(asked, 6)) as server,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        offered(server, Load(workload=workload()), stop=interrupted)
+    assert (children(), descriptors()) == before
 
 
 def test_a_worker_ends_when_its_parent_is_gone() -> None:
