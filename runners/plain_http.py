@@ -92,4 +92,6 @@ def _body(response: HTTPResponse, deadline_s: float) -> str:
             raise OSError(f"its answer is over {LARGEST_BYTES} bytes")
         if monotonic() > deadline_s:
             raise TimeoutError("timed out in the middle of its answer")
+    if response.length:
+        raise OSError("its answer broke off")
     return read.decode("utf-8", errors="replace")

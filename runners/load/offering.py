@@ -108,16 +108,16 @@ def _until_over(
 ) -> float:
     """Listen until every worker is done or the run is to end; seconds from its start."""
     ends_s: list[float] = []
-    asked_s = start_s
+    asked_s, told = start_s, 0
     while len(ends_s) < len(shards):
-        heard = shards.messages(POLL_S)
-        for message in heard:
+        for message in shards.messages(POLL_S):
             tally.hear(message)
             ends_s += [message["over"]] if "over" in message else []
         _ask(trouble)
         ended = tally.hopeless
-        if stop is not None and heard and time.monotonic() - asked_s >= POLL_S:
-            asked_s = time.monotonic()
+        news = len(tally.finished) > told
+        if stop is not None and news and time.monotonic() - asked_s >= POLL_S:
+            asked_s, told = time.monotonic(), len(tally.finished)
             ended |= stop(tuple(tally.finished))
         if ended:
             over_s = time.monotonic() - start_s

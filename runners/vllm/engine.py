@@ -1,12 +1,12 @@
 """A vLLM server set to one config and measured under loads."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
-from objectives import Load, Measurement
+from objectives import Load, Measurement, Workload
 from runners import cores
-from runners.load import Server, offer
+from runners.load import Run, Server, offer
 from runners.telemetry import Watch, implied_prefix_tokens, refuse_foreign_hits
 from runners.vllm.arguments import live_settings
 from runners.vllm.server import VllmServer
@@ -15,6 +15,7 @@ from search_spaces import Config, Deployment, SearchSpace
 
 WARM_UP = 8
 """Requests before the first run on an engine: the first compile, allocate and fill caches."""
+WARM_UP_CONCURRENCY = 4
 BLOCK_TOKENS = 16
 """vLLM's KV block, where the server does not say."""
 
@@ -38,17 +39,11 @@ class Running:
         Raises:
             EngineError: the engine died, or the run says nothing of it.
         """
-        vocabulary = self.deployment.model.vocab_size
+        if not self._warm:
+            self._warm_up(load.workload)
+            self._warm = True
         with Watch(self.server.url) as watch:
-            run = offer(
-                Server(url=self.server.url, model=self.served_as, vocab_size=vocabulary),
-                load,
-                salt=next(self._salts),
-                cores=_client_cores(self.deployment),
-                trouble=self.server.trouble,
-                warm_up=0 if self._warm else WARM_UP,
-            )
-        self._warm = True
+            run = self._offer(load)
         workload = load.workload
         implied = implied_prefix_tokens(workload, watch.block_tokens or BLOCK_TOKENS)
         told = watch.telemetry(run.duration_s, implied)
@@ -57,7 +52,22 @@ class Running:
             results=run.results,
             duration_s=run.duration_s,
             gpus=self.deployment.gpus,
-            engine=told,
+            engine={**told, "p99_send_lag_ms": run.p99_send_lag_ms},
+        )
+
+    def _warm_up(self, workload: Workload) -> None:
+        """A few requests before anything is counted."""
+        few = replace(workload, requests=workload.requests[:WARM_UP])
+        self._offer(Load(workload=few.at_concurrency(WARM_UP_CONCURRENCY)))
+
+    def _offer(self, load: Load) -> Run:
+        vocabulary = self.deployment.model.vocab_size
+        return offer(
+            Server(url=self.server.url, model=self.served_as, vocab_size=vocabulary),
+            load,
+            salt=next(self._salts),
+            cores=_client_cores(self.deployment),
+            trouble=self.server.trouble,
         )
 
 
