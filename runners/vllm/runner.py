@@ -124,7 +124,7 @@ class VllmRunner:
         began_s = self._kept.left_s if self._kept else time.monotonic()
         self.end()
         with ExitStack() as leave:
-            running = self._serve(leave, (f"--config={path}",), inside=None)
+            running = self._serve(leave, ("--config", str(path)), inside=None)
             yield VllmEngine(running, None, self._launch.space, began_s=began_s, fresh=True)
 
     def _replace(self, config: Config) -> None:

@@ -102,7 +102,17 @@ def forked(
 
 
 def left_over() -> list[str]:
-    """Engine processes there are; the launcher that forks them is none."""
-    ours = psutil.Process().children(recursive=True)
-    found = [process.cmdline() for process in ours if process.status() != psutil.STATUS_ZOMBIE]
-    return [" ".join(words)[:80] for words in found if any("vllm" in w.lower() for w in words[:3])]
+    """Processes of engines and of load clients; the launcher that forks engines is none."""
+    here = psutil.Process()
+    found = [
+        process
+        for process in here.children(recursive=True)
+        if process.status() != psutil.STATUS_ZOMBIE
+    ]
+    lines = {process: " ".join(process.cmdline()) for process in found}
+    return [
+        line[:80]
+        for process, line in lines.items()
+        if ("vllm" in line.lower() or "runners.load" in line)
+        and not ("paretune_fork.py" in line and process.ppid() == here.pid)
+    ]
