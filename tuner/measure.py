@@ -38,7 +38,7 @@ def measure(options: Options) -> dict[str, Any]:
         raise BadInput(f"`{broken[0].reads}` must hold ({broken[0].reason}); change a --set.")
     notes = [note for flow in flows for note in flow.notes]
     with TemporaryDirectory(prefix="tune-measure-") as logs, engine_of(spec, Path(logs)) as runner:
-        problem = size_to_default(problem, runner, spec.sized_to_default, notes.append)
+        problem, _ = size_to_default(problem, runner, spec.sized_to_default, notes.append)
         case = problem.cases[0]
         measurement = _measured(runner, config, case)
         about = runner.description

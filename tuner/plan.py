@@ -19,7 +19,7 @@ def plan(options: Options) -> str:
     runner = _predictor(spec)
     notes: list[str] = []
     if runner:
-        problem = size_to_default(problem, runner, spec.sized_to_default, notes.append)
+        problem, _ = size_to_default(problem, runner, spec.sized_to_default, notes.append)
     lines = [_opening(spec, runner), ""]
     for flow, case in zip(flows, problem.cases, strict=True):
         lines += [*_case(case), *(f"  {note}" for note in flow.notes)]

@@ -10,7 +10,7 @@ from objectives import Quadrant
 from results.record import TrialRecord
 from runners import Engine, EngineError
 from tuner.problem import Problem
-from tuner.trial import Measured, Outcome, measure_offered, records
+from tuner.trial import Measured, Outcome, Timed, measure_offered, records
 
 
 class FileRunner(Protocol):
@@ -45,7 +45,7 @@ def relaunch(
     engine: Engine | None = None
     try:
         with runner.launch_file(path) as engine:
-            offered = measure_offered(engine, case)
+            offered = measure_offered(Timed(engine, outcome), case)
             outcome.measured[record.objective] = Measured(offered=offered, capacity=None)
     except EngineError as error:
         outcome.failure, outcome.engine_s = error.failure, error.engine_s

@@ -51,6 +51,8 @@ class Run:
     options: Options
     interrupts: Interrupts
     started_s: float
+    prepaid_s: float = 0.0
+    """Engine time that sizing the offered load took."""
 
 
 def begin(options: Options) -> Exit:
@@ -111,10 +113,12 @@ def _prepared(options: Options, interrupts: Interrupts, engines: ExitStack) -> R
     for flow in flows:
         for note in flow.notes:
             say(f"{flow.workload.name}: {note}")
+    problem, prepaid_s = size_to_default(problem, runner, spec.sized_to_default, say)
     return Run(
         study=study,
         spec=spec,
-        problem=size_to_default(problem, runner, spec.sized_to_default, say),
+        problem=problem,
+        prepaid_s=prepaid_s,
         runner=runner,
         engines=engines,
         folder=folder,
@@ -206,6 +210,7 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
         mirror=mirror.write if mirror else lambda record: None,
         trials=spec.trials,
         budget_s=spec.budget_s,
+        prepaid_s=run.prepaid_s,
         interruptible=run.interrupts.let_in,
     )
     cut_short: KeyboardInterrupt | EngineTrouble | None = None

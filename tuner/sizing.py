@@ -17,22 +17,24 @@ NEXT = frozenset({FailureKind.REFUSED, FailureKind.DOES_NOT_FIT, FailureKind.OUT
 
 def size_to_default(
     problem: Problem, runner: Runner, names: tuple[str, ...], note: Callable[[str], None]
-) -> Problem:
-    """The problem with the rates of the named objectives set; one launch of the default config.
+) -> tuple[Problem, float]:
+    """The problem with the rates of the named objectives set, and the engine seconds it took.
 
     Raises:
         EngineTrouble: nothing could be launched, or it answered nothing.
     """
     if not names:
-        return problem
+        return problem, 0.0
+    spent_s = 0.0
     effort = NOISELESS if problem.noiseless else NOISY
     for origin, config in problem.first:
         try:
             with runner.launch(config) as engine:
                 cases = [_sized(c, engine, names, origin, note, effort) for c in problem.cases]
-            return replace(problem, cases=tuple(cases))
+            return replace(problem, cases=tuple(cases)), spent_s + engine.age_s
         except EngineError as error:
             failed = error
+            spent_s += error.engine_s
             if error.failure.kind not in NEXT:
                 break
     raise EngineTrouble(

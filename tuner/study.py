@@ -41,6 +41,8 @@ class Loop:
     mirror: Callable[[TrialRecord], None]
     trials: int | None
     budget_s: float | None
+    prepaid_s: float = 0.0
+    """Engine time spent before the first trial; it and its launch are that trial's."""
     interruptible: Callable[[], AbstractContextManager[None]] = nullcontext
     """Where the loop may be left: elsewhere it is writing."""
     records: list[TrialRecord] = field(default_factory=list)
@@ -105,6 +107,9 @@ class Loop:
             self._host_failed(outcome.failure.detail)
             return
         self.host_failures = 0
+        if self.prepaid_s:
+            outcome.engine_s, outcome.fresh = outcome.engine_s + self.prepaid_s, True
+            self.prepaid_s = 0.0
         kept = records(
             self.problem,
             outcome,

@@ -112,6 +112,8 @@ def _replayed(
     )
     if arrivals and arrivals.process in ("closed-loop", "all-at-once"):
         workload = replace(_at_start(workload), concurrency=arrivals.concurrency)
+    if (scale := options.scale_tokens) != 1.0:
+        workload = replace(workload, source=f"{workload.source}, lengths x {scale:g}")
     sized = not trace.timed and rate is None
     return Traffic(workload=workload, notes=notes, sized_to_default=sized)
 

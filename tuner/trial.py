@@ -66,7 +66,7 @@ def _launch(problem: Problem, runner: Runner, config: Config) -> Outcome:
     engine: Engine | None = None
     try:
         with runner.launch(config) as launched:
-            engine = _Timed(launched, outcome)
+            engine = Timed(launched, outcome)
             for case in problem.cases:
                 name = case.profile.name
                 try:
@@ -85,7 +85,7 @@ def _launch(problem: Problem, runner: Runner, config: Config) -> Outcome:
 
 
 @dataclass(slots=True)
-class _Timed:
+class Timed:
     """An engine that counts the time under load."""
 
     engine: Engine

@@ -15,7 +15,7 @@ def test_a_preset_is_offered_at_70_percent_of_the_defaults_capacity(
     make_loop: MakeLoop, replay: ReplayRunner
 ) -> None:
     problem, said = make_loop().problem, list[str]()
-    sized = size_to_default(problem, replay, ("chat",), said.append)
+    sized, _ = size_to_default(problem, replay, ("chat",), said.append)
     case = problem.cases[0]
     with replay.launch(problem.space.default()) as engine:
         capacity = find_capacity(engine, case.workload, case.profile.sla).capacity
@@ -33,7 +33,7 @@ def test_a_workload_with_a_rate_of_its_own_keeps_it_and_nothing_is_launched(
     make_loop: MakeLoop, replay: ReplayRunner
 ) -> None:
     problem = make_loop().problem
-    assert size_to_default(problem, replay, (), print) is problem
+    assert size_to_default(problem, replay, (), print) == (problem, 0.0)
     assert replay.launched == []
 
 
@@ -41,7 +41,7 @@ def test_in_all_only_the_named_workloads_are_sized_on_one_launch(
     make_loop: MakeLoop, replay: ReplayRunner
 ) -> None:
     problem, said = make_loop(objective="all").problem, list[str]()
-    sized = size_to_default(problem, replay, ("rag", "summarize"), said.append)
+    sized, _ = size_to_default(problem, replay, ("rag", "summarize"), said.append)
     before = [case.workload for case in problem.cases]
     after = [case.workload for case in sized.cases]
     assert [a == b for a, b in zip(after, before, strict=True)] == [False, True, True, False]
@@ -52,7 +52,7 @@ def test_where_no_rate_keeps_the_sla_a_tenth_of_the_throughput_is_offered(
     make_loop: MakeLoop, replay: ReplayRunner
 ) -> None:
     problem, said = make_loop(sla="p95_ttft_ms<=1").problem, list[str]()
-    sized = size_to_default(problem, replay, ("chat",), said.append)
+    sized, _ = size_to_default(problem, replay, ("chat",), said.append)
     assert sized.cases[0].workload.request_rate == pytest.approx(1.6)
     assert said == [
         "chat: the default config keeps the SLA at no rate; offering 1.6 req/s, "
