@@ -9,6 +9,7 @@ from runners import cores
 from runners.load import Run, Server, offer
 from runners.telemetry import Watch, implied_prefix_tokens, refuse_foreign_hits
 from runners.vllm.arguments import live_settings
+from runners.vllm.pulse import Pulse
 from runners.vllm.server import VllmServer
 from runners.vllm.start import engine_cores
 from search_spaces import Config, Deployment, SearchSpace
@@ -62,13 +63,16 @@ class Running:
 
     def _offer(self, load: Load) -> Run:
         vocabulary = self.deployment.model.vocab_size
-        return offer(
-            Server(url=self.server.url, model=self.served_as, vocab_size=vocabulary),
-            load,
-            salt=next(self._salts),
-            cores=_client_cores(self.deployment),
-            trouble=self.server.trouble,
-        )
+        with Pulse(self.server.url) as pulse:
+            run = offer(
+                Server(url=self.server.url, model=self.served_as, vocab_size=vocabulary),
+                load,
+                salt=next(self._salts),
+                cores=_client_cores(self.deployment),
+                trouble=lambda: self.server.trouble() or pulse.trouble,
+            )
+        self.server.check()
+        return run
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ ARGPARSE = re.compile(r"[\w -]+: error: ")
 PYDANTIC = re.compile(r"  (?:Value error|Assertion failed|Input should|Field required), ?")
 NAMELESS = re.compile(r"(?:ValueError|RuntimeError|AssertionError|OSError): (?=\S)|\[shutdown\] ")
 """What says less than the message behind it."""
-NO_FOLDER = re.compile(r"\S*HFValidationError: Repo id must be .*?: '(?P<folder>/[^']*)'.*")
+NO_FOLDER = re.compile(r"(?:\S*HFValidationError: )?Repo id must be .*?: '(?P<folder>/[^']*)'.*")
 """What the hub says of a folder that is not there."""
 PYDANTIC_TAIL = re.compile(r" \[type=\w+, input_value=.*")
 CHAINED = ("During handling of the above", "The above exception was the direct cause")

@@ -4,6 +4,7 @@ What runs is the same server; `paretune_fork.py` says what differs. A plain laun
 """
 
 import json
+import os
 import socket
 import tempfile
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runners.base import EngineError, FailureKind
+from runners.output import Output
 from runners.process import Adopted, Process, Session, start
 from runners.vllm.command import python_of
 from runners.vllm.server import Start
@@ -65,11 +67,13 @@ class _Fork:
 
     def __call__(self, arguments: Sequence[str], env: Mapping[str, str]) -> Session:
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        asked = {"argv": list(arguments), "env": dict(env), "log": str(self._log)}
-        answer = self._ask(asked)
-        if "pid" not in answer:
-            raise EngineError(FailureKind.HOST, str(answer.get("error", answer))[:300])
-        return Adopted(int(answer["pid"]), self._log)
+        with _pipe(self._path.with_name("output")) as (pipe, reader):
+            asked = {"argv": list(arguments), "env": dict(env), "log": str(pipe)}
+            answer = self._ask(asked)
+            if "pid" not in answer:
+                raise EngineError(FailureKind.HOST, str(answer.get("error", answer))[:300])
+            stream = os.fdopen(os.dup(reader), "rb")
+        return _Forked(int(answer["pid"]), Output(stream, self._log))
 
     def _ask(self, asked: object) -> dict[str, Any]:
         try:
@@ -83,3 +87,35 @@ class _Fork:
                 FailureKind.HOST, f"the launcher of vLLM does not answer: {error}"
             ) from error
         return answer if isinstance(answer, dict) else {}
+
+
+class _Forked(Adopted):
+    """A fork whose output we read, so that a full disk ends its log and not the engine."""
+
+    def __init__(self, pid: int, output: Output) -> None:
+        super().__init__(pid)
+        self._output = output
+
+    @property
+    def lines(self) -> list[str]:
+        return self._output.lines
+
+    def end(self, grace_s: float = 10.0) -> None:
+        super().end(grace_s)
+        self._output.join()
+
+
+@contextmanager
+def _pipe(path: Path) -> Iterator[tuple[Path, int]]:
+    """A named pipe for another process to write to, and the end that is read."""
+    os.mkfifo(path, 0o600)
+    try:
+        # Else opening it would wait for the writer.
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.set_blocking(reader, True)
+        try:
+            yield path, reader
+        finally:
+            os.close(reader)
+    finally:
+        path.unlink()

@@ -13,13 +13,15 @@ from runners import leftovers
 from runners.base import EngineError, Failure, FailureKind
 from runners.metrics import RUNNING, WAITING, scrape
 from runners.plain_http import Answer, ask
-from runners.process import Session
+from runners.process import UNKNOWN_STATUS, Session
 from runners.vllm.failures import diagnose, oom_kills
 from search_spaces import Value
 
 POLL_S = 0.1
 ANSWER_S = 10.0
 """How long a running server may take to answer a small question."""
+DYING_S = 5.0
+"""How long a server that answers with errors may take to end by itself and say why."""
 IDLE_WITHIN_S = 60.0
 LOOPBACK = "127.0.0.1"
 KNOBS = "/paretune/knobs"
@@ -117,6 +119,19 @@ class VllmServer:
             return None
         return self._error("serving").failure
 
+    def check(self) -> None:
+        """After a run: a server whose engine has just died answers with errors before it ends.
+
+        Raises:
+            EngineError: it died, or does not answer.
+        """
+        try:
+            status = ask(f"{self.url}/health", ANSWER_S).status
+        except ConnectionError as error:
+            raise self._silent(str(error)) from error
+        if status != 200:
+            raise self._silent(f"{self.url}/health answers HTTP {status}")
+
     def retune(self, settings: Mapping[str, Value]) -> None:
         """Turn live knobs.
 
@@ -149,8 +164,7 @@ class VllmServer:
         try:
             found = scrape(self.url, ANSWER_S)
         except EngineError as error:
-            failure = self.trouble() or error.failure
-            raise EngineError(failure.kind, failure.detail) from error
+            raise self._silent(error.failure.detail) from error
         values = found.values if found else {}
         return values.get(RUNNING, 0.0) + values.get(WAITING, 0.0)
 
@@ -159,17 +173,25 @@ class VllmServer:
         try:
             return ask(self.url + path, ANSWER_S, body=body, headers=headers)
         except ConnectionError as error:
-            failure = self.trouble() or Failure(FailureKind.DIED, f"the server hangs: {error}")
-            raise EngineError(failure.kind, failure.detail) from error
+            raise self._silent(str(error)) from error
+
+    def _silent(self, symptom: str) -> EngineError:
+        """It has died or is about to; where it goes on living, it hangs."""
+        deadline_s = time.monotonic() + DYING_S
+        while self._session.alive and time.monotonic() < deadline_s:
+            time.sleep(POLL_S)
+        failure = self.trouble() or Failure(FailureKind.DIED, f"the server hangs: {symptom}")
+        return EngineError(failure.kind, failure.detail)
 
     def _error(
         self, stage: Literal["launch", "serving"], *, timed_out: bool = False
     ) -> EngineError:
+        status = self._session.poll()
         failure = diagnose(
             self._session.lines,
             stage=stage,
             timed_out=timed_out,
-            exit_status=self._session.poll(),
+            exit_status=None if status == UNKNOWN_STATUS else status,
             oom_kills=oom_kills() - self._oom_kills_before,
         )
         return EngineError(failure.kind, failure.detail, engine_s=self.age_s)

@@ -18,15 +18,15 @@ from objectives import Load, Request, Workload
 from runners import EngineError, Failure, FailureKind, leftovers
 from runners.metrics import RUNNING, scrape
 from runners.process import session_processes
-from runners.vllm import VllmRunner, server
+from runners.vllm import VllmRunner, pulse, server
 from runners.vllm.engine import VllmEngine
+from runners.vllm.server import Order, serving
+from runners.vllm.start import environment
 
 from .conftest import Forked
 
 SHORT = Load(workload=Workload(name="short", requests=(Request(0.0, 16, 4),) * 2))
-LONG = Load(
-    workload=Workload(name="long", requests=(Request(0.0, 32, 1500),) * 40, concurrency=4)
-)
+LONG = Load(workload=Workload(name="long", requests=(Request(0.0, 32, 1500),) * 40, concurrency=4))
 SOON_S = 60.0
 """Far below what the load would take; a loaded machine must not fail a test."""
 
@@ -166,27 +166,45 @@ def test_an_engine_that_died_between_two_trials_is_replaced(forked: Forked, note
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that hangs is found out in a second."""
+    """A server that hangs is found out in seconds."""
     monkeypatch.setattr(server, "ANSWER_S", 1.0)
+    monkeypatch.setattr(server, "DYING_S", 1.0)
+    monkeypatch.setattr(pulse, "STUCK_S", 2.0)
+    monkeypatch.setattr(pulse, "ANSWER_S", 1.0)
 
 
 @pytest.mark.usefixtures("impatient")
-def test_an_engine_that_hangs_under_load_is_ended_when_patience_is(
-    forked: Forked, notes: Path
+@pytest.mark.parametrize("who", ["api server", "engine core"])
+def test_an_engine_that_hangs_under_load_is_found_out_and_ended(
+    forked: Forked, notes: Path, who: str
 ) -> None:
-    patient = replace(LONG, patience_s=1.0)
     with forked.runner() as runner:
         with (
             pytest.raises(EngineError) as caught,
             runner.launch(forked.config) as engine,
-            once_serving(engine, lambda: os.killpg(session(notes), signal.SIGSTOP)),
+            once_serving(engine, lambda: role(notes, who).suspend()),
         ):
-            engine.measure(patient)
-        failure = caught.value.failure
-        assert failure.kind is FailureKind.DIED
-        assert failure.detail.startswith("the server hangs: http://127.0.0.1:")
+            engine.measure(LONG)
+        assert caught.value.failure == Failure(
+            FailureKind.DIED, "the engine hangs: under load, its metrics stand still for 2 s"
+        )
         assert list(notes.iterdir()) == []
         assert serves(runner, forked)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_engine_that_hangs_when_patience_ends_is_no_measurement(
+    forked: Forked, notes: Path
+) -> None:
+    at_once = replace(LONG, workload=LONG.workload.at_concurrency(40), patience_s=0.5)
+    with (
+        pytest.raises(EngineError) as caught,
+        forked.runner().launch(forked.config) as engine,
+        once_serving(engine, lambda: os.killpg(session(notes), signal.SIGSTOP)),
+    ):
+        engine.measure(at_once)
+    assert caught.value.failure.kind is FailureKind.DIED
+    assert caught.value.failure.detail.startswith("the server hangs: http://127.0.0.1:")
 
 
 @pytest.mark.usefixtures("impatient")
@@ -239,8 +257,13 @@ def test_a_config_json_that_is_broken_is_refused_in_words_that_name_it(
 
 
 def test_a_flag_that_vllm_does_not_have_is_refused_with_its_name(forked: Forked) -> None:
-    config = {**forked.config, "max_num_seqz": 4}
-    with pytest.raises(EngineError) as caught, forked.runner().launch(config):
+    order = Order(
+        arguments=(f"--model={forked.launch.model}", "--max-num-seqz=4"),
+        env=environment(forked.launch.deployment, visible=None),
+        inside=None,
+    )
+    start = forked.start(forked.logs / "engine-0.log")
+    with pytest.raises(EngineError) as caught, serving(order, start, ready_timeout_s=60.0):
         pass
     assert caught.value.failure == Failure(
         FailureKind.REFUSED, "unrecognized arguments: --max-num-seqz=4"
@@ -256,10 +279,12 @@ def test_a_kv_cache_too_small_for_one_request_does_not_fit(forked: Forked) -> No
 
 
 def test_an_engine_that_is_not_ready_in_time_is_ended(forked: Forked) -> None:
-    error = refused(forked, ready_timeout_s=0.3)
-    assert error.failure.kind is FailureKind.NEVER_READY
-    assert error.failure.detail.startswith("not ready in time")
-    assert error.engine_s >= 0.3
+    hurried = replace(forked.launch, ready_timeout_s=0.5)
+    with pytest.raises(EngineError) as caught, VllmRunner(hurried).launch(forked.config):
+        pass
+    assert caught.value.failure.kind is FailureKind.NEVER_READY
+    assert caught.value.failure.detail.startswith("not ready in time")
+    assert caught.value.engine_s >= 0.5
 
 
 def test_an_interrupt_during_a_launch_leaves_nothing(forked: Forked, notes: Path) -> None:
