@@ -7,6 +7,7 @@ GPU's memory, and a server whose engine core was killed exits with 0.
 import os
 import signal
 import subprocess
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -238,6 +239,26 @@ def start(
         ) from error
     assert popen.stdout is not None
     return Process(popen, Output(popen.stdout, log))
+
+
+@contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C and SIGTERM come at the end of this: between its start and its ``with``, an engine
+    has nobody to end it."""
+    came: list[int] = []
+    before = {}
+    # Only the main thread is ever interrupted, and only it may say how.
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                before[number] = signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for arrived in came[:1]:
+            signal.raise_signal(arrived)
 
 
 @contextmanager

@@ -79,3 +79,11 @@ def test_a_benchmark_names_the_machine_it_ran_on_and_how_busy_that_was() -> None
     assert list(found["machine"]) == ["cores", "cpu", "python", "system"]
     assert found["machine"]["python"] == sys.version.split()[0]
     assert list(found["cpu_pressure_avg10_percent"]) == ["before", "after"]
+
+
+def test_client_speed_tells_what_one_worker_carries_and_how_late_it_reads() -> None:
+    found = measured("client_speed", "--rates", "500", "--streams", "5", "--seconds", "0.5")
+    assert list(found) == [*EVERY, "void", "streams", "seconds", "runs"]
+    (run,) = found["runs"]
+    assert (run["asked_chunks_per_s"], run["errors"]) == (500.0, 0)
+    assert 0 <= run["p50_added_ms"] <= run["p99_added_ms"]

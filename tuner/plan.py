@@ -20,6 +20,11 @@ def plan(options: Options) -> str:
     notes: list[str] = []
     if runner:
         problem, _ = size_to_default(problem, runner, spec.sized_to_default, notes.append)
+    elif spec.sized_to_default:
+        notes.append(
+            "The offered load will be 70 % of what the default config can carry, measured first "
+            "(--request-rate sets another)."
+        )
     lines = [_opening(spec, runner), ""]
     for flow, case in zip(flows, problem.cases, strict=True):
         lines += [*_case(case), *(f"  {note}" for note in flow.notes)]

@@ -30,6 +30,8 @@ from tuner.traffic import Traffic, traffic
 
 TRIALS = 40
 LENGTH_STEP_TOKENS = 256
+NOT_EVERYWHERE = ("speculative_config", "kv_cache_dtype", "quantization")
+"""Knobs that some builds of vLLM cannot turn every way."""
 TRIALS_PER_LAUNCH = 8
 """A launch takes about as long as one trial: so few keep its share of engine time near a tenth."""
 
@@ -196,7 +198,9 @@ def plain_space(on: Target, max_model_len: int) -> SearchSpace:
     laid_out = deployment(on, max_model_len)
     space = vllm_space(laid_out)
     if on.engine == "vllm":
-        space = replace(space, rules=(*space.rules, *known_bad(laid_out)))
+        named = {*on.arguments, *NOT_EVERYWHERE}
+        rules = [r for r in known_bad(laid_out) if any(name in r.reads for name in named)]
+        space = replace(space, rules=(*space.rules, *rules))
     for name, value in on.arguments.items():
         space = passing_on(space, name, value)
     return space

@@ -4,7 +4,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ from runners import leftovers
 from runners.base import EngineError, Failure, FailureKind
 from runners.metrics import RUNNING, WAITING, scrape
 from runners.plain_http import Answer, ask
-from runners.process import UNKNOWN_STATUS, Session
+from runners.process import UNKNOWN_STATUS, Session, interrupts_held_back
 from runners.vllm.failures import diagnose, oom_kills
 from search_spaces import Value
 
@@ -53,8 +53,12 @@ def serving(order: Order, start: Start, *, ready_timeout_s: float) -> Iterator["
     port = free_port()
     arguments = (*order.arguments, f"--host={LOOPBACK}", f"--port={port}")
     began_s, kills = time.monotonic(), oom_kills()
-    session = start((*arguments, *(OURS if order.inside else ())), _environment(order, token))
-    with leftovers.noted(session.pid, command="vllm serve"), session:
+    arguments = (*arguments, *(OURS if order.inside else ()))
+    with ExitStack() as ended:
+        with interrupts_held_back():
+            session = start(arguments, _environment(order, token))
+            ended.enter_context(leftovers.noted(session.pid, command="vllm serve"))
+            ended.enter_context(session)
         url = f"http://{LOOPBACK}:{port}"
         server = VllmServer(session, url, token, began_s=began_s, oom_kills_before=kills)
         server.wait_until_ready(ready_timeout_s)

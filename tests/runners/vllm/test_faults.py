@@ -27,8 +27,6 @@ from .conftest import Forked
 
 SHORT = Load(workload=Workload(name="short", requests=(Request(0.0, 16, 4),) * 2))
 LONG = Load(workload=Workload(name="long", requests=(Request(0.0, 32, 1500),) * 40, concurrency=4))
-SOON_S = 60.0
-"""Far below what the load would take; a loaded machine must not fail a test."""
 
 
 @pytest.fixture(autouse=True)
@@ -95,9 +93,7 @@ def killed(runner: VllmRunner, forked: Forked, notes: Path, name: str) -> Failur
         runner.launch(forked.config) as engine,
         once_serving(engine, lambda: role(notes, name).kill()),
     ):
-        began_s = time.monotonic()
         engine.measure(LONG)
-    assert time.monotonic() - began_s < SOON_S
     assert list(notes.iterdir()) == []
     assert children() == []
     return caught.value.failure
@@ -305,9 +301,12 @@ def test_a_full_disk_ends_the_logs_and_nothing_else(forked: Forked) -> None:
     for name in ("engine-0.log", "steps-0.csv"):
         (forked.logs / name).symlink_to("/dev/full")
     runner = forked.runner()
-    # Names of logs that are there already are not taken again.
+    # Numbers of logs that are there already are not given again.
     runner._launches = 0
+    many = Load(workload=Workload(name="many", requests=(Request(0.0, 64, 64),) * 60))
     with runner.launch(forked.config) as engine:
         assert len(engine.measure(SHORT).completed) == 2
-        engine.measure(replace(LONG, patience_s=1.0))
-    assert (forked.logs / "steps-0.csv").is_char_device()
+        assert len(engine.measure(many).completed) == 60
+        said = engine.running.server._session.lines
+    assert any("steps-0.csv ends here: No space left on device." in line for line in said)
+    assert (forked.logs / "engine-0.log").is_char_device()
