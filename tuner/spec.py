@@ -115,6 +115,8 @@ def _resolve(options: Options) -> tuple[StudySpec, tuple[Traffic, ...]]:
     settings, ranges = asked_knobs(objectives, options)
     asked_length = settings.pop(MAX_MODEL_LEN, None)
     found = target(options)
+    if found.engine == "openai" and (turned := [*settings, *ranges]):
+        raise ValueError(f"`{turned[0]}` cannot be set on a server that runs already; drop it.")
     limit = _length(asked_length, ranges, found)
     longest = limit or found.longest_tokens
     found = with_arguments(found, _arguments(found, settings, longest))

@@ -12,7 +12,7 @@ from tests.tuner.conftest import Ended, Tune
 
 TRAFFIC = ("--input-tokens=30", "--output-tokens=8", "--concurrency=2", "--requests=10")
 MEASURE = ("measure", "--objective=chat", *TRAFFIC)
-STUDY = ("--objective=chat", *TRAFFIC, "--mlflow=off")
+STUDY = ("--objective=chat", *TRAFFIC, "--load=offered", "--mlflow=off")
 KEY = "sk-do-not-print"
 
 
@@ -86,14 +86,17 @@ def test_no_server_at_the_address_is_trouble(tune: Tune) -> None:
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [
-        ("--model=tony", "{url}/v1/models does not serve 'tony'; nearest: tiny."),
+        ("--model=tony", "{url} does not serve 'tony'; nearest: tiny."),
         (
             "--api-key-env=NO_SUCH_KEY",
             "`NO_SUCH_KEY` must hold the server's API key, but it is not set; export NO_SUCH_KEY "
             "first.",
         ),
         ("--gpu=l4", "--gpu is for --engine simulated, but the engine is openai."),
-        ("--set=max_num_seqs=4", "Unknown openai knob 'max_num_seqs'; nearest: none."),
+        (
+            "--set=max_num_seqs=4",
+            "`max_num_seqs` cannot be set on a server that runs already; drop it.",
+        ),
     ],
 )
 @pytest.mark.parametrize("command", [MEASURE, STUDY])
