@@ -28,11 +28,13 @@ class Effort:
     bisections: int
     saturating: int
     """Times the study's requests are sent at once, so that the last few do not weigh much."""
+    plateau: float = 0.0
+    """In a closed loop, twice the requests in flight must serve more by this share, or it ends."""
 
 
 NOISELESS = Effort(bisections=7, saturating=3)
 """Leaves a bracket of 2 ** (1 / 128): capacity within 0.6 %, less than a tie."""
-NOISY = Effort(bisections=3, saturating=1)
+NOISY = Effort(bisections=3, saturating=1, plateau=0.05)
 """Leaves a bracket of 2 ** (1 / 8): capacity within 9 %, about what one run can tell."""
 
 
@@ -101,7 +103,8 @@ def find_capacity(
     start = float(workload.concurrency) if workload.concurrency else workload.request_rate
     if math.isinf(start):
         start = float(saturated.metrics["request_throughput"] or 1.0)
-    probes = _bracket(probe, start, lowest=1.0 if closed else 0.0)
+    plateau = effort.plateau if closed else 0.0
+    probes = _bracket(probe, start, lowest=1.0 if closed else 0.0, plateau=plateau)
     best = _bisect(probe, probes, bisections=effort.bisections, whole=closed)
     probes.sort(key=lambda p: p.level)
     runs = [saturated, *(p.measurement for p in probes if p.holds)]
@@ -149,16 +152,26 @@ def _at(workload: Workload, level: float) -> Workload:
     return workload.at_rate(level)
 
 
-def _bracket(probe: Callable[[float], Probe], start: float, lowest: float) -> list[Probe]:
-    """Probes from ``start`` up until one breaks, or down until one holds."""
+def _bracket(
+    probe: Callable[[float], Probe], start: float, lowest: float, plateau: float
+) -> list[Probe]:
+    """Probes from ``start`` up until one breaks or serves no more, or down until one holds."""
     probes = [probe(start)]
     factor = 2.0 if probes[0].holds else 0.5
     for _ in range(DOUBLINGS if probes[0].holds else HALVINGS):
         level = probes[-1].level * factor
-        if probes[-1].holds != probes[0].holds or level < lowest:
+        if probes[-1].holds != probes[0].holds or level < lowest or _flat(probes, plateau):
             break
         probes.append(probe(level))
     return probes
+
+
+def _flat(probes: Sequence[Probe], plateau: float) -> bool:
+    """Whether the last doubling brought next to nothing."""
+    if not plateau or len(probes) < 2 or not probes[-1].holds:
+        return False
+    before, now = (float(p.measurement.metrics["request_throughput"] or 0) for p in probes[-2:])
+    return now < before * (1 + plateau)
 
 
 def _bisect(

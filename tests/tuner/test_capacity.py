@@ -5,7 +5,7 @@ import pytest
 from objectives import Load, Measurement, Request, RequestResult, Workload, parse_sla
 from runners.replay import ReplayRunner
 from search_spaces import Config
-from tuner.capacity import Capacity, find_capacity, keeps_up, offered_load
+from tuner.capacity import NOISY, Capacity, find_capacity, keeps_up, offered_load
 
 SLA = parse_sla("p95_tpot_ms<=40,p95_ttft_ms<=500")
 OPEN = Workload(name="chat", requests=tuple(Request(n / 4, 64, 8) for n in range(12)))
@@ -99,3 +99,10 @@ def test_a_rate_at_which_answers_get_later_and_later_does_not_hold() -> None:
 def test_an_offered_run_ends_three_times_the_promised_latency_after_the_last_arrival() -> None:
     assert offered_load(OPEN, SLA).patience_s == pytest.approx(3 * (0.5 + 8 * 0.04))
     assert offered_load(OPEN, ()).patience_s == math.inf
+
+
+def test_on_a_noisy_engine_a_closed_loop_ends_where_more_in_flight_serve_no_more() -> None:
+    with engine(math.inf).launch({}) as launched:
+        result = find_capacity(launched, OPEN.at_concurrency(4), SLA, effort=NOISY)
+    assert [probe.level for probe in result.probes] == [4.0, 8.0, 16.0, 32.0, 64.0]
+    assert result.capacity == pytest.approx(20.0)
