@@ -105,7 +105,12 @@ class VllmRunner:
         began_s = self._kept.left_s if self._kept else time.monotonic()
         fresh = self._kept is None or not self._kept.serves(config, self._launch.space)
         if fresh:
-            self._replace(config)
+            try:
+                self._replace(config)
+            except EngineError as error:
+                # A reference that was launched first is time of this config, too.
+                error.engine_s = time.monotonic() - began_s
+                raise
         assert self._kept is not None
         try:
             yield VllmEngine(

@@ -111,27 +111,41 @@ def test_what_a_server_cannot_be_asked_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-FAULTS = [
-    Fault.ERROR_500,
-    Fault.OVERLOADED_503,
-    Fault.TRUNCATED,
-    Fault.UNFINISHED,
-    Fault.GARBAGE,
-    Fault.ERROR_IN_STREAM,
-    Fault.NO_USAGE,
-    Fault.ABORTED,
-]
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_server_that_answers_nothing_in_full_is_trouble(
-    tune: Tune, tmp_path: Path, fault: Fault
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault.ERROR_500, "HTTP 500: EngineCore encountered an issue."),
+        (Fault.OVERLOADED_503, "HTTP 503: The queue is full."),
+        (Fault.TRUNCATED, "the answer was cut short"),
+        (Fault.UNFINISHED, "the stream ended before [DONE]"),
+        (Fault.GARBAGE, "the stream is garbled: b'{]'"),
+        (Fault.ERROR_IN_STREAM, "error in the stream: The engine died."),
+        (Fault.NO_USAGE, "the stream has no usage"),
+        (Fault.ABORTED, "the server ended the answer with finish_reason 'abort'"),
+    ],
+)
+def test_a_server_that_answers_nothing_in_full_is_trouble_told_in_its_words(
+    tune: Tune, tmp_path: Path, fault: Fault, said: str
 ) -> None:
-    study = tmp_path / "study"
     with CompletionServer(Answer(fault=fault)) as server:
-        ended = tune(*STUDY, f"--url={server.url}", f"--output={study}")
-    print(ended)
-    assert ended.status == 4
+        ended = tune(*STUDY, f"--url={server.url}", f"--output={tmp_path / 'study'}")
+    status, line = told(ended)
+    assert (status, ended.out) == (4, "")
+    assert line.startswith(
+        "The host failed 3 times in a row: A server must say how many tokens a text prompt has, "
+        f"but it answered: {said}"
+    )
+    assert line.endswith(f"Go on with: tune resume {tmp_path / 'study'}")
+
+
+def test_a_server_that_fails_now_and_then_is_measured_with_its_failures(tune: Tune) -> None:
+    def sometimes(body: dict[str, Any], number: int) -> Answer:
+        return Answer(fault=Fault.TRUNCATED if number % 3 == 2 else None)
+
+    with CompletionServer(sometimes) as server:
+        metrics = json.loads(tune(*MEASURE, f"--url={server.url}").out)["metrics"]
+    # Two requests before the run tell how the server counts tokens.
+    assert (metrics["completed"], metrics["failed"]) == (6, 4)
 
 
 def test_a_key_is_sent_and_never_shown(
@@ -161,6 +175,6 @@ def test_a_wrong_key_is_not_shown_where_the_server_repeats_it(
             "--api-key-env=SERVER_KEY",
             f"--output={tmp_path / 'study'}",
         )
-    print(ended)
     assert KEY not in ended.out + ended.err
     assert ended.status == 4
+    assert "This API key is not valid: Bearer ***." in ended.err
