@@ -113,7 +113,8 @@ def _counts(answered: Sequence[TrialRecord]) -> dict[str, int]:
 
 
 def _cost(answered: Sequence[TrialRecord], facts: StudyFacts, wall_s: float) -> dict[str, float]:
-    trials = {(r.number, r.origin): r for r in answered}.values()
+    # In `all` a launch has a record per objective; a relaunch is of one.
+    trials = {(r.number, r.launch_id): r for r in answered}.values()
     engine_s = sum(r.engine_s for r in trials)
     return {
         "wall_s": round(wall_s, 3),
@@ -179,7 +180,8 @@ def _from_file(
     best: TrialRecord, quadrant: Quadrant, relaunched: Sequence[TrialRecord]
 ) -> dict[str, Any] | None:
     """What the stock engine did when started from the winner's file; ``None``: not tried."""
-    found = next((r for r in relaunched if r.number == best.number), None)
+    same = [r for r in relaunched if (r.number, r.objective) == (best.number, best.objective)]
+    found = same[0] if same else None
     if found is None:
         return None
     return {

@@ -11,7 +11,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -41,6 +41,23 @@ def started_ticks(pid: int) -> int | None:
 def session_processes(sid: int) -> list[psutil.Process]:
     """The live processes of a session, its leader among them; zombies are not alive."""
     return [process for pid in psutil.pids() if (process := _member(pid, sid))]
+
+
+def move(sid: int, cores: frozenset[int]) -> None:
+    """Every thread of a session to these cores; those that are bound within them stay there.
+
+    What they start from now on stays there, too.
+    """
+    for process in session_processes(sid):
+        with suppress(OSError):  # gone meanwhile
+            for task in Path(f"/proc/{process.pid}/task").iterdir():
+                _move_thread(int(task.name), cores)
+
+
+def _move_thread(tid: int, cores: frozenset[int]) -> None:
+    with suppress(OSError):
+        if not cores >= os.sched_getaffinity(tid):
+            os.sched_setaffinity(tid, cores)
 
 
 def _member(pid: int, sid: int) -> psutil.Process | None:

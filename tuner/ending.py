@@ -100,7 +100,9 @@ class Ending:
         """
         resume = how_to_resume(self.folder, self.options.storage)
         if isinstance(cut_short, EngineTrouble):
-            raise EngineTrouble(f"{cut_short}. Go on with: {resume}") from cut_short
+            raise EngineTrouble(
+                f"{str(cut_short).rstrip('.')}. Go on with: {resume}"
+            ) from cut_short
         if cut_short is None:
             return answer.exit_status(found, self.spec)
         of = f" of {self.spec.trials}" if self.spec.trials else ""

@@ -21,13 +21,13 @@ class FileRunner(Protocol):
 
 def wanted(
     found: Mapping[str, Any], known: Sequence[TrialRecord]
-) -> dict[int, tuple[str, Quadrant]]:
-    """By trial: its objective and one quadrant whose file holds it; those not relaunched yet."""
-    done = {record.number for record in known}
+) -> dict[tuple[int, str], Quadrant]:
+    """By (trial, objective): a quadrant whose file holds the winner; those not relaunched yet."""
+    done = {(record.number, record.objective) for record in known}
     return {
-        best["trial"]: (best["objective"], Quadrant(quadrant))
+        key: Quadrant(quadrant)
         for quadrant, best in found["best"].items()
-        if best is not None and best["trial"] not in done
+        if best is not None and (key := (best["trial"], best["objective"])) not in done
     }
 
 

@@ -13,7 +13,7 @@ import optuna
 
 from objectives import Request, Workload
 from results.record import TrialRecord
-from runners import Runner
+from runners import FailureKind, Runner
 from runners.vllm import VllmRunner
 from tuner import answer, storage
 from tuner.ending import Ending
@@ -246,12 +246,16 @@ def _relaunch(run: Run, studies: list[optuna.Study], loop: Loop) -> None:
     about = answer.facts(run.study, run.spec, run.problem, runner.description)
     found = answer.summary(about, run.problem, loop.records, 0.0)
     run.folder.write_best(answer.best_files(found, run.spec, run.problem.space))
-    for number, (objective, quadrant) in wanted(found, storage.relaunches(studies)).items():
-        record = next(r for r in loop.records if (r.number, r.objective) == (number, objective))
+    for key, quadrant in wanted(found, storage.relaunches(studies)).items():
+        record = next(r for r in loop.records if (r.number, r.objective) == key)
         path = run.folder.best / f"{quadrant}.yaml"
         loop.progress.note(f"Starting vLLM as it comes from {path.name}, the file of the winner.")
         with run.interrupts.let_in():
             kept = relaunch(run.problem, runner, path, record, launch_id=loop.launches())
+        if kept.failure and kept.failure["kind"] == FailureKind.HOST:
+            # Says nothing of the file; `tune resume` tries it again.
+            loop.progress.note(f"Not measured from {path.name}: {kept.failure['detail']}")
+            continue
         storage.keep_relaunch(studies, kept)
         run.folder.append([kept])
 

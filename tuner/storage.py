@@ -217,7 +217,9 @@ def description(studies: Sequence[optuna.Study]) -> Description:
 
 def keep_relaunch(studies: Sequence[optuna.Study], record: TrialRecord) -> None:
     """Keep a winner's measurement from its exported file."""
-    kept = [r.to_json() for r in relaunches(studies) if r.number != record.number]
+    same = (record.number, record.objective)
+    others = [r for r in relaunches(studies) if (r.number, r.objective) != same]
+    kept = [r.to_json() for r in others]
     studies[0].set_user_attr(RELAUNCHES, json.dumps([*kept, record.to_json()]))
 
 

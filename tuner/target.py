@@ -24,6 +24,7 @@ OURS = frozenset(
     {
         "api_key",
         "config",
+        "headless",
         "host",
         "middleware",
         "model",

@@ -166,6 +166,7 @@ class VllmRunner:
             env=environment(launch.deployment, visible=self._slot()),
             inside=inside,
             step_log=launch.logs / f"steps-{number}.csv",
+            cores=self._cores,
         )
         start = self._start(launch.logs / f"engine-{number}.log")
         server: VllmServer = leave.enter_context(
@@ -185,7 +186,11 @@ class VllmRunner:
             raise EngineError(FailureKind.HOST, trouble)
         return visible_devices(used) if used else None
 
-    def _plain(self, log: Path) -> Start:
+    @property
+    def _cores(self) -> frozenset[int]:
+        """A CPU build's, apart from the client's; beside a GPU the engine may run anywhere."""
         deployment = self._launch.deployment
-        pinned = engine_cores(deployment.gpus) if deployment.gpu.is_cpu else frozenset[int]()
-        return PlainStart(self._launch.installed.command, log, pinned)
+        return engine_cores(deployment.gpus) if deployment.gpu.is_cpu else frozenset()
+
+    def _plain(self, log: Path) -> Start:
+        return PlainStart(self._launch.installed.command, log)

@@ -13,7 +13,7 @@ from runners import leftovers
 from runners.base import EngineError, Failure, FailureKind
 from runners.metrics import RUNNING, WAITING, scrape
 from runners.plain_http import Answer, ask
-from runners.process import UNKNOWN_STATUS, Session, interrupts_held_back
+from runners.process import UNKNOWN_STATUS, Session, interrupts_held_back, move
 from runners.vllm.failures import diagnose, oom_kills
 from search_spaces import Value
 
@@ -40,6 +40,8 @@ class Order:
     inside: Path | None
     """The folder with our scheduler class; ``None``: the stock scheduler."""
     step_log: Path | None = None
+    cores: frozenset[int] = frozenset()
+    """Where it serves, once it is launched on all of them; empty: anywhere."""
 
 
 @contextmanager
@@ -62,6 +64,8 @@ def serving(order: Order, start: Start, *, ready_timeout_s: float) -> Iterator["
         url = f"http://{LOOPBACK}:{port}"
         server = VllmServer(session, url, token, began_s=began_s, oom_kills_before=kills)
         server.wait_until_ready(ready_timeout_s)
+        if order.cores:
+            move(session.pid, order.cores)
         yield server
 
 

@@ -19,12 +19,11 @@ class PlainStart:
 
     command: tuple[str, ...]
     log: Path | None
-    cores: frozenset[int]
 
     def __call__(self, arguments: Sequence[str], env: Mapping[str, str]) -> Session:
         if self.log is not None:
             self.log.parent.mkdir(parents=True, exist_ok=True)
-        return start((*self.command, *arguments), env=env, log=self.log, cores=self.cores)
+        return start((*self.command, *arguments), env=env, log=self.log)
 
 
 def environment(deployment: Deployment, *, visible: str | None) -> dict[str, str]:

@@ -13,6 +13,7 @@ from runners.process import (
     Adopted,
     Process,
     end_session,
+    move,
     session_processes,
     start,
     started_ticks,
@@ -182,3 +183,28 @@ def test_a_process_that_outlives_its_killing_is_told(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("runners.process.session_processes", lambda sid: [myself])
     with pytest.raises(EngineError, match=f"but {myself.pid} outlived SIGKILL by 0 s"):
         end_session(1, None, grace_s=0.0)
+
+
+def test_every_thread_of_a_session_is_moved_and_what_it_starts_later_is_there() -> None:
+    core = min(os.sched_getaffinity(0))
+    program = (
+        "import os, sys, threading, time\n"
+        "told = threading.Event()\n"
+        "def waits():\n"
+        "    told.wait()\n"
+        "    print('thread', os.sched_getaffinity(0), flush=True)\n"
+        "thread = threading.Thread(target=waits)\n"
+        "thread.start()\n"
+        "print('started', flush=True)\n"
+        f"while os.sched_getaffinity(0) != {{{core}}}: time.sleep(0.01)\n"
+        "time.sleep(0.2)\n"
+        "told.set(); thread.join()\n"
+    )
+    with started(program) as process:
+        while "started" not in process.lines:
+            time.sleep(0.01)
+        move(process.pid, frozenset({core}))
+        while process.alive:
+            time.sleep(0.01)
+        process.end()
+        assert process.lines[-1] == f"thread {{{core}}}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runners import EngineError, FailureKind, cores, metrics
+from runners import EngineError, FailureKind, metrics
 from runners.vllm.agreement import (
     CONTINUED_TOKENS,
     PROMPT_TOKENS,
@@ -174,7 +174,7 @@ def test_vllm_agrees_with_itself_and_reports_every_metric(
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         inside=None,
     )
-    start = PlainStart(resolve(vllm_command), None, cores.available())
+    start = PlainStart(resolve(vllm_command), None)
     with serving(order, start, ready_timeout_s=300) as server:
         once = answers(server.url, str(tiny_model), 4096)
         again = answers(server.url, str(tiny_model), 4096)
