@@ -72,11 +72,14 @@ def find_capacity(
     *,
     effort: Effort = NOISELESS,
     offered: Measurement | None = None,
+    from_saturation: bool = False,
 ) -> Capacity:
     """Search from the workload's own level; every probe counts as engine time.
 
     Args:
         offered: the workload as measured already, which stands for the first probe.
+        from_saturation: begin at half of what is served when all is sent at once, for a workload
+            whose own rate says nothing of this engine.
     """
     many = workload.lasting(0.0, requests=effort.saturating * len(workload.requests))
     saturated = engine.measure(Load(workload=many.at_rate(math.inf)))
@@ -101,8 +104,11 @@ def find_capacity(
 
     closed = workload.concurrency is not None
     start = float(workload.concurrency) if workload.concurrency else workload.request_rate
+    served = float(saturated.metrics["request_throughput"] or 1.0)
     if math.isinf(start):
-        start = float(saturated.metrics["request_throughput"] or 1.0)
+        start = served
+    elif from_saturation and not closed:
+        start = served / 2
     plateau = effort.plateau if closed else 0.0
     probes = _bracket(probe, start, lowest=1.0 if closed else 0.0, plateau=plateau)
     best = _bisect(probe, probes, bisections=effort.bisections, whole=closed)

@@ -53,7 +53,14 @@ def _sized(
 ) -> Case:
     if case.profile.name not in names:
         return case
-    found = find_capacity(engine, case.workload, case.profile.sla, effort=effort)
+    found = find_capacity(
+        engine,
+        case.workload,
+        case.profile.sla,
+        effort=effort,
+        # The rate of a trace may be far from what this engine carries, and time is real.
+        from_saturation=effort is NOISY,
+    )
     saturation = float(found.saturated.metrics["request_throughput"] or 0.0)
     rate = SHARE_OF_CAPACITY * found.capacity or SHARE_OF_SATURATION * saturation
     if not rate:

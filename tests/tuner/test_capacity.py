@@ -106,3 +106,10 @@ def test_on_a_noisy_engine_a_closed_loop_ends_where_more_in_flight_serve_no_more
         result = find_capacity(launched, OPEN.at_concurrency(4), SLA, effort=NOISY)
     assert [probe.level for probe in result.probes] == [4.0, 8.0, 16.0, 32.0, 64.0]
     assert result.capacity == pytest.approx(20.0)
+
+
+def test_a_rate_that_says_nothing_of_the_engine_is_not_begun_with() -> None:
+    with engine(11.3).launch({}) as launched:
+        result = find_capacity(launched, OPEN, SLA, effort=NOISY, from_saturation=True)
+    assert [round(probe.level, 2) for probe in result.probes] == [10.0, 10.91, 11.89, 14.14, 20.0]
+    assert result.capacity == pytest.approx(10.905, abs=0.001)
