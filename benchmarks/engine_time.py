@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.child import spent, tune
 from benchmarks.machine import publish
-from benchmarks.real_engine import launch_on_cpu, vllm_options
+from benchmarks.real_engine import KV_CACHE_BYTES, launch_on_cpu, vllm_options
 from objectives import Load
 from runners.vllm import VllmRunner
 from tuner.traces import read_workload
@@ -49,6 +49,7 @@ def _study(given: argparse.Namespace, folder: Path, study: Path) -> dict[str, An
         asked += ["--engine-command", given.engine_command]
     asked += ["--scale-tokens", str(given.scale_tokens), "--load", "offered", "--mlflow", "off"]
     asked += ["--requests", str(given.requests), "--request-rate", str(given.request_rate)]
+    asked += ["--set", f"kv_cache_memory_bytes={KV_CACHE_BYTES}"]
     asked += ["--set", "enforce_eager=true", "--range", "enable_prefix_caching=true,false"]
     asked += ["--trials", str(given.trials), "--seed", "1", "--output", str(study)]
     taken = spent([tune(), *asked], folder=folder)

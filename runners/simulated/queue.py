@@ -57,7 +57,12 @@ class WaitingQueue:
         return self._fresh if fresh else self._preempted
 
     def form_batch(self) -> None:
-        """Make those waiting now the next static batch; they may join over several steps."""
+        """Make those waiting now the next static batch; they may join over several steps.
+
+        Not while a preempted member of the last one still waits.
+        """
+        if self._preempted:
+            return
         self._joining = min(len(self._fresh), self._settings.max_num_seqs)
 
     def close_batch(self) -> None:
@@ -71,7 +76,7 @@ class WaitingQueue:
         or once the oldest held has waited ``batch_wait_timeout_ms``. Under the static policy it
         lets a batch in, as it stood when nothing ran, and stays shut until all of it has finished.
         """
-        if self._static and running:
+        if self._static and (running or self._preempted):
             return 0.0 if self._joining > 0 and self._fresh else math.inf
         if not self._timeout_s:
             return 0.0

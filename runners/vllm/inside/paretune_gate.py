@@ -28,7 +28,9 @@ class Gate:
             self.joining.clear()
         self.settings = settings
 
-    def opens_at_s(self, *, running: int, waiting: int, oldest_s: Callable[[], float]) -> float:
+    def opens_at_s(
+        self, *, running: int, preempted: int, waiting: int, oldest_s: Callable[[], float]
+    ) -> float:
         """When the gate lets requests through: now (0), at a deadline, or never by time alone.
 
         It opens once those waiting could fill the free slots, or are ``batch_wait_min_requests``,
@@ -36,11 +38,12 @@ class Gate:
         lets a batch in, as it stood when nothing ran, and stays shut until all of it has finished.
 
         Args:
+            preempted: of those that wait, how many have run already.
             waiting: all that wait, preempted ones included.
             oldest_s: when the oldest of those that have not run yet was queued.
         """
         settings = self.settings
-        if self.static and running:
+        if self.static and (running or preempted):
             return 0.0 if self.joining else math.inf
         if not settings.batch_wait_timeout_ms:
             return 0.0

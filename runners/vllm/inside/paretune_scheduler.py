@@ -160,7 +160,7 @@ class Scheduler(_Base):
     def _admit_by_gate(self, gate_open: bool) -> None:
         gate = self._gate
         fresh = (r.request_id for r in self.waiting if not r.num_preemptions)
-        if gate.static and gate_open and self._nothing_runs:
+        if gate.static and gate_open and self._nothing_runs and not self._preempted_waiting:
             gate.form_batch(fresh)
         elif gate.joining:
             gate.joining.intersection_update(fresh)
@@ -211,9 +211,14 @@ class Scheduler(_Base):
         running, waiting = self.get_request_counts()
         return self._gate.opens_at_s(
             running=running + len(self.kv_holding_waiting),
+            preempted=self._preempted_waiting,
             waiting=waiting - len(self.kv_holding_waiting),
             oldest_s=self._oldest_s,
         )
+
+    @property
+    def _preempted_waiting(self) -> int:
+        return sum(request.num_preemptions > 0 for request in self.waiting)
 
     def _oldest_s(self) -> float:
         fresh = (r.paretune_queued_s for r in self.waiting if not r.num_preemptions)

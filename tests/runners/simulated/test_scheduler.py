@@ -52,7 +52,7 @@ def plain_v1(  # noqa: C901
         if not running and (not waiting or opens > now) and not any(s.preempted for s in waiting):
             now = min(opens, todo[0].request.arrival_s if todo else math.inf)
             continue
-        if not running and opens <= now:
+        if not running and opens <= now and not any(s.preempted for s in waiting):
             joining = min(sum(not s.preempted for s in waiting), options.max_num_seqs)
         budget = options.max_num_batched_tokens
         granted: list[tuple[Plain, int]] = []
@@ -144,7 +144,7 @@ def gate_opens_s(
     waiting: list[Plain], running: list[Plain], joining: int, options: SchedulerSettings
 ) -> float:
     """When requests that have not run yet may be admitted, as things stand."""
-    if options.batch_policy == "static" and running:
+    if options.batch_policy == "static" and (running or any(s.preempted for s in waiting)):
         return 0.0 if joining > 0 and any(not s.preempted for s in waiting) else math.inf
     free = options.max_num_seqs - len(running)
     enough = min(free, options.batch_wait_min_requests or options.max_num_seqs)

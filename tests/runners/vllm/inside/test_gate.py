@@ -66,15 +66,19 @@ class Both:
         """Both admit one request after the other; never others, never in another order."""
         opens_s = self.twin.opens_at_s(len(self.running))
         oldest_s = min((s.arrival_s for s in self.queue if not s.preemptions), default=math.inf)
+        preempted = sum(s.preemptions > 0 for s in self.queue)
         ours_s = self.gate.opens_at_s(
-            running=len(self.running), waiting=len(self.queue), oldest_s=lambda: oldest_s
+            running=len(self.running),
+            preempted=preempted,
+            waiting=len(self.queue),
+            oldest_s=lambda: oldest_s,
         )
         if self.queue:
             assert ours_s == opens_s
         gate_open = opens_s <= self.now_s
         if gate_open and not self.running:
             self.twin.form_batch()
-            if self.gate.static:
+            if self.gate.static and not preempted:
                 self.gate.form_batch(str(s.index) for s in self.queue if not s.preemptions)
         while len(self.running) < SEQS:
             admitted = self._admitted(gate_open)
@@ -115,7 +119,7 @@ def test_a_gate_without_a_timeout_is_open_while_nothing_runs(
         max_num_seqs=4, max_num_batched_tokens=64, batch_policy=policy
     )
     gate = modules("paretune_gate").Gate(settings)
-    assert gate.opens_at_s(running=0, waiting=1, oldest_s=lambda: 7.0) == 0.0
+    assert gate.opens_at_s(running=0, preempted=0, waiting=1, oldest_s=lambda: 7.0) == 0.0
 
 
 def test_a_turned_policy_forgets_the_static_batch(modules: Modules) -> None:
