@@ -152,7 +152,7 @@ def doctor(
         str | None, typer.Option("--engine-command", metavar="TEXT", help="How vLLM is started.")
     ] = None,
 ) -> Exit:
-    """Check the installation, who owns the command `tune`, and which engines can be used."""
+    """Check the installation, and which engines can be used."""
     from tuner.doctor import report
     from tuner.make_model import make_model
 
