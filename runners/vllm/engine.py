@@ -1,5 +1,6 @@
 """A vLLM server set to one config and measured under loads."""
 
+import math
 import time
 from dataclasses import dataclass, replace
 from itertools import count
@@ -14,9 +15,9 @@ from runners.vllm.server import VllmServer
 from runners.vllm.start import engine_cores
 from search_spaces import Config, Deployment, SearchSpace
 
-WARM_UP = 8
-"""Requests before the first run on an engine: the first compile, allocate and fill caches."""
-WARM_UP_CONCURRENCY = 4
+WARM_UP = 64
+"""Requests all at once before the first run on an engine: kernels are prepared for each size of
+batch when it is first met, and a cold engine's first run had twice the latency of its second."""
 BLOCK_TOKENS = 16
 """vLLM's KV block, where the server does not say."""
 
@@ -59,7 +60,7 @@ class Running:
     def _warm_up(self, workload: Workload) -> None:
         """A few requests before anything is counted."""
         few = replace(workload, requests=workload.requests[:WARM_UP])
-        self._offer(Load(workload=few.at_concurrency(WARM_UP_CONCURRENCY)))
+        self._offer(Load(workload=few.at_rate(math.inf)))
 
     def _offer(self, load: Load) -> Run:
         vocabulary = self.deployment.model.vocab_size
