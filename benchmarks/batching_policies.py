@@ -20,7 +20,7 @@ from benchmarks.machine import cpu_pressure_avg10_percent, publish
 from benchmarks.real_engine import launch_on_cpu, vllm_options
 from objectives import Load, Measurement, Workload
 from objectives.arrivals import Synthetic, Uniform, poisson
-from runners import EngineError
+from runners import EngineError, FailureKind
 from runners.vllm import VllmRunner
 from search_spaces import Config, Value
 
@@ -81,6 +81,8 @@ def _both(runner: VllmRunner, config: Config, traffic: Workload) -> dict[str, An
             offered = engine.measure(Load(workload=traffic))
             saturated = engine.measure(Load(workload=traffic.at_rate(math.inf)))
     except EngineError as error:
+        if error.failure.kind is not FailureKind.HOST:
+            raise
         return {"void": str(error)}
     return {"void": None, "pressure": pressure, **_figures(offered, saturated)}
 

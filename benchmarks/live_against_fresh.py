@@ -173,7 +173,8 @@ def timed(engine: Engine, given: argparse.Namespace, repeat: int) -> dict[str, A
     pressure = cpu_pressure_avg10_percent()
     salt = f"{repeat} {secrets.token_hex(4)}"
     try:
-        run = client.offer(server, load, salt=salt, cores=CLIENT_CORES, warm_up=4)
+        client.warm_up(server, load.workload, salt=f"{salt} warm", cores=CLIENT_CORES)
+        run = client.offer(server, load, salt=salt, cores=CLIENT_CORES)
     except EngineError as error:
         return {"void": str(error)}
     completed = [result for result in run.results if result.completed]

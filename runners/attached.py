@@ -14,7 +14,7 @@ from difflib import get_close_matches
 
 from objectives import Load, Measurement
 from runners.base import Description, EngineError, FailureKind
-from runners.load import Server, offer
+from runners.load import Server, offer, warm_up
 from runners.load.prompts import calibration_texts
 from runners.plain_http import Answer, ask, place
 from runners.telemetry import Watch, implied_prefix_tokens, refuse_foreign_hits
@@ -41,6 +41,7 @@ class AttachedEngine:
 
     def __init__(self, server: Server, *, gpus: int, fresh: bool) -> None:
         self.fresh = fresh
+        self._cold = fresh
         self._server = server
         self._gpus = gpus
         self._since_s = time.monotonic()
@@ -51,9 +52,13 @@ class AttachedEngine:
 
     def measure(self, load: Load) -> Measurement:
         # The server outlives this study: no prompt may be one it has seen.
-        salt = secrets.token_hex(8)
+        if self._cold:
+            warm_up(self._server, load.workload, salt=secrets.token_hex(8))
+            self._cold = False
         with Watch(self._server.url) as watch:
-            run = offer(self._server, load, salt=salt)
+            run = offer(
+                self._server, load, salt=secrets.token_hex(8), trouble=lambda: watch.trouble
+            )
         # Of a server that does not tell its blocks, any hit of the workload's own is allowed.
         implied = implied_prefix_tokens(load.workload, watch.block_tokens or 1)
         told = watch.telemetry(run.duration_s, implied)

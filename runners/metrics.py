@@ -46,6 +46,11 @@ class Snapshot:
     block_tokens: int | None = None
     kv_capacity_tokens: int | None = None
 
+    @property
+    def in_flight(self) -> float:
+        """Requests in the engines' queues and batches."""
+        return self.values.get(RUNNING, 0.0) + self.values.get(WAITING, 0.0)
+
 
 def scrape(url: str, timeout_s: float) -> Snapshot | None:
     """What the server says now; ``None`` when it reports none of vLLM's metrics.

@@ -4,12 +4,13 @@ What a server does not report is left out, never invented.
 """
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from objectives import Workload
-from runners.base import EngineError, FailureKind
+from runners.base import EngineError, Failure, FailureKind
 from runners.metrics import (
     COUNTERS,
     CUMULATIVE,
@@ -24,6 +25,9 @@ from runners.metrics import (
 )
 from runners.plain_http import place
 
+ANSWER_S = 10.0
+STUCK_S = 180.0
+"""Longer than any step: 4,096 tokens of an 8B model are 66 TFLOP, two minutes at 0.5 TFLOP/s."""
 ENOUGH_SAMPLES = 20
 """Samples from which gauges are averaged; Little's law misses requests that were cut short."""
 FOREIGN_SHARE = 0.01
@@ -33,9 +37,12 @@ FOREIGN_SHARE = 0.01
 class Watch:
     """Around one load: the server's metrics before and after it, and its gauges in between."""
 
-    def __init__(self, url: str, *, timeout_s: float = 10.0, period_s: float = 1.0) -> None:
+    def __init__(self, url: str, *, period_s: float = 1.0) -> None:
+        self.trouble: Failure | None = None
+        """That the engine hangs: its server may go on answering, but the metrics stand still."""
         self._url = url
-        self._timeout_s = timeout_s
+        self._timeout_s = ANSWER_S
+        self._stuck_s = STUCK_S
         self._period_s = period_s
         self._before: Snapshot | None = None
         self._after: Snapshot | None = None
@@ -83,13 +90,24 @@ class Watch:
         return {**told, "implied_prefix_tokens": implied_prefix_tokens} if told else {}
 
     def _sample(self) -> None:
+        last, since_s = self._before, time.monotonic()
         while not self._over.wait(self._period_s):
-            try:
-                sample = scrape(self._url, self._timeout_s)
-            except EngineError:  # whether it still lives is found out after the load
-                continue
+            sample = self._look()
             if sample is not None:
                 self._samples.append(sample)
+            if sample is not None and (sample != last or not sample.in_flight):
+                last, since_s = sample, time.monotonic()
+            elif time.monotonic() - since_s > self._stuck_s:
+                still = f"under load, its metrics stand still for {self._stuck_s:g} s"
+                self.trouble = Failure(FailureKind.DIED, f"the engine hangs: {still}")
+                return
+
+    def _look(self) -> Snapshot | None:
+        """``None``: no answer; whether it still lives is found out after the load."""
+        try:
+            return scrape(self._url, self._timeout_s)
+        except EngineError:
+            return None
 
 
 def differences(

@@ -113,6 +113,9 @@ def _prepared(options: Options, interrupts: Interrupts, engines: ExitStack) -> R
     for flow in flows:
         for note in flow.notes:
             say(f"{flow.workload.name}: {note}")
+    if spec.sized_to_default and not spec.simulated:
+        log = f"; its log is {folder.logs / 'engine-0.log'}" if spec.target.command else ""
+        say(f"Finding what the default config can carry, to set the offered load{log}.")
     problem, prepaid_s = size_to_default(problem, runner, spec.sized_to_default, say)
     return Run(
         study=study,

@@ -28,7 +28,6 @@ class Job:
 
     server: Server
     requests: tuple[Numbered, ...]
-    warm_up: tuple[Numbered, ...]
     concurrency: int | None
     block_tokens: int
     first_s: float
@@ -51,7 +50,6 @@ class Job:
                 **fields,
                 "server": Server(**fields["server"]),
                 "requests": _numbered(fields["requests"]),
-                "warm_up": _numbered(fields["warm_up"]),
                 "cores": tuple(fields["cores"]),
             }
         )
@@ -93,20 +91,15 @@ def jobs(
     *,
     salt: str,
     workers: int,
-    warm_up: int,
     cores: frozenset[int],
     request_timeout_s: float,
 ) -> list[Job]:
-    """The load in equal shares; the first worker does the warm-up."""
+    """The load in equal shares."""
     numbered = [Numbered(i, request) for i, request in enumerate(load.workload.requests)]
-    first = [numbered[i * len(numbered) // warm_up % len(numbered)] for i in range(warm_up)]
-    # Each warm-up prompt is its own, also where there are more of them than requests.
-    first = [Numbered(i, one.request) for i, one in enumerate(first)]
     return [
         Job(
             server=server,
             requests=tuple(numbered[worker::workers]),
-            warm_up=tuple(first) if worker == 0 else (),
             concurrency=load.workload.concurrency,
             block_tokens=load.workload.block_tokens,
             first_s=numbered[0].request.arrival_s,

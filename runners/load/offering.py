@@ -4,6 +4,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from objectives import Load, RequestResult, Workload
 from runners.base import EngineError, Failure, FailureKind
@@ -13,6 +14,8 @@ from runners.load.shards import Shards
 from runners.load.tally import Tally
 
 POLL_S = 0.05
+WARM_UP = 64
+"""Kernels are prepared for each size of batch when it is first met."""
 LAST_LOOK_S = 1.0
 """Connections of a dying engine break before it has died: how long to wait for its reason."""
 CHUNKS_PER_S = 15_000
@@ -33,7 +36,6 @@ def offer(
     cores: frozenset[int] = frozenset(),
     trouble: Callable[[], Failure | None] = untroubled,
     stop: Callable[[Sequence[RequestResult]], bool] | None = None,
-    warm_up: int = 0,
     request_timeout_s: float = 600.0,
 ) -> Run:
     """Send every request when it is due and wait for the answers.
@@ -43,7 +45,6 @@ def offer(
         cores: where the workers run; empty: wherever they may.
         trouble: what is wrong with the engine, asked all the time.
         stop: whether to end the run, given the results so far in the order they finished.
-        warm_up: requests of the workload's kinds sent before the clock starts.
 
     Raises:
         EngineError: the engine is in trouble, or the run says nothing of it.
@@ -55,7 +56,6 @@ def offer(
             load,
             salt=salt,
             workers=workers(load.workload, cores),
-            warm_up=warm_up,
             cores=cores,
             request_timeout_s=request_timeout_s,
         )
@@ -67,6 +67,24 @@ def offer(
         if tally.last_failed and trouble is not untroubled:
             _last_look(trouble)
     return tally.run(over_s)
+
+
+def warm_up(
+    server: Server,
+    workload: Workload,
+    *,
+    salt: str,
+    cores: frozenset[int] = frozenset(),
+    trouble: Callable[[], Failure | None] = untroubled,
+) -> None:
+    """A few of the workload's requests, all at once; nothing of them is counted.
+
+    Raises:
+        EngineError: the engine is in trouble.
+    """
+    few = replace(workload, requests=workload.requests[:WARM_UP])
+    load = Load(workload=few.at_rate(math.inf))
+    offer(server, load, salt=salt, cores=cores, trouble=trouble)
 
 
 def workers(workload: Workload, cores: frozenset[int]) -> int:

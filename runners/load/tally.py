@@ -17,7 +17,6 @@ NEVER_MS = 1e30
 """A latency beyond every limit; not infinite, since a TPOT is the difference of two."""
 LATE_MS = 5.0
 LATE_SHARE_OF_TTFT = 0.02
-LATE_SENDS = 0.01
 LENGTHS = 0.02
 """Achieved lengths may differ from those asked for by this share of the total."""
 
@@ -86,9 +85,7 @@ class Tally:
         return Run(
             results=tuple(self._result(i, over_s) for i in range(self._offered)),
             duration_s=max([one.end_s for one in seen] + [over_s] * (len(seen) < self._offered)),
-            p99_send_lag_ms=percentile(sorted(one.send_lag_ms for one in seen), 0.99)
-            if seen
-            else 0.0,
+            p99_send_lag_ms=_p99_ms(seen),
             errors=dict(self._errors),
             prompt_tokens=sum(one.prompt_tokens for one in completed),
             completion_tokens=sum(one.completion_tokens for one in completed),
@@ -129,20 +126,24 @@ class Tally:
             )
 
     def _check_sends(self, seen: list[Finished], completed: list[Finished]) -> None:
-        """One late send in a short run is no proof, so a p99 of fewer than 200 allows one."""
         workload = self._load.workload
         if workload.concurrency is not None or math.isinf(workload.request_rate):
             return
         ttfts_ms = sorted(one.ttft_ms for one in completed if one.ttft_ms is not None)
         typical_ms = percentile(ttfts_ms, 0.5) if ttfts_ms else 0.0
         allowed_ms = max(LATE_MS, LATE_SHARE_OF_TTFT * typical_ms)
-        lags_ms = sorted(one.send_lag_ms for one in seen)
-        late = sum(lag_ms > allowed_ms for lag_ms in lags_ms)
-        if late > max(1, LATE_SENDS * len(lags_ms)):
+        lag_ms = _p99_ms(seen)
+        if lag_ms > allowed_ms:
+            late = sum(one.send_lag_ms > allowed_ms for one in seen)
             raise EngineError(
                 FailureKind.HOST,
-                f"the load client fell behind: {late} of {len(lags_ms)} requests left more than "
-                f"{allowed_ms:.1f} ms late, the 99th percentile "
-                f"{percentile(lags_ms, 0.99):.1f} ms, so its latencies say nothing of the "
-                "engine; give the client a core that nothing else uses.",
+                f"the load client fell behind: {late} of {len(seen)} requests left more than "
+                f"{allowed_ms:.1f} ms late, the 99th percentile {lag_ms:.1f} ms, so its latencies "
+                "say nothing of the engine; give the client a core that nothing else uses.",
             )
+
+
+def _p99_ms(seen: list[Finished]) -> float:
+    """Of how late requests left; 0 when none did."""
+    lags_ms = sorted(one.send_lag_ms for one in seen)
+    return percentile(lags_ms, 0.99) if lags_ms else 0.0

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from objectives import Request
 from runners.load.client import Client, connected
-from runners.load.job import Finished, Job, Numbered, news
+from runners.load.job import Finished, Job, news
 from runners.load.prompts import (
     Prompts,
     TextPrompts,
@@ -37,7 +37,7 @@ async def work(job: Job, start: "asyncio.Future[float]", say: Say) -> None:
     """Prepare, say so, wait for the start, send, and say what finished until it is over."""
     async with connected(job.server, request_timeout_s=job.request_timeout_s) as client:
         await client.greet()
-        prompts = await _prompts(job, job.salt, client)
+        prompts = await _prompts(job, client)
         prepared = [
             Prepared(
                 one.index,
@@ -46,7 +46,6 @@ async def work(job: Job, start: "asyncio.Future[float]", say: Say) -> None:
             )
             for one in job.requests
         ]
-        await _warm_up(job, client)
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -80,17 +79,17 @@ async def _sent(
     say(json.dumps({"over": over_s}).encode() + b"\n")
 
 
-async def _prompts(job: Job, salt: str, client: Client) -> Prompts:
+async def _prompts(job: Job, client: Client) -> Prompts:
     if job.server.vocab_size is not None:
         return TokenPrompts(
-            vocab_size=job.server.vocab_size, salt=salt, block_tokens=job.block_tokens
+            vocab_size=job.server.vocab_size, salt=job.salt, block_tokens=job.block_tokens
         )
     counts = [await _counted(job, text, client) for text in calibration_texts()]
     try:
         calibration = calibrated(*counts)
     except ValueError as wrong:
         raise CannotBegin(str(wrong)) from None
-    return TextPrompts(calibration=calibration, salt=salt, block_tokens=job.block_tokens)
+    return TextPrompts(calibration=calibration, salt=job.salt, block_tokens=job.block_tokens)
 
 
 async def _counted(job: Job, text: str, client: Client) -> int:
@@ -101,17 +100,6 @@ async def _counted(job: Job, text: str, client: Client) -> int:
             f"A server must say how many tokens a text prompt has, but it answered: {answer.error}"
         )
     return answer.prompt_tokens
-
-
-async def _warm_up(job: Job, client: Client) -> None:
-    """What comes of these requests is nobody's concern."""
-    if job.warm_up:
-        prompts = await _prompts(job, f"warm-up of {job.salt}", client)
-        await asyncio.gather(*(_warmed(job, one, prompts, client) for one in job.warm_up))
-
-
-async def _warmed(job: Job, one: Numbered, prompts: Prompts, client: Client) -> None:
-    await client.ask(b"".join(body(job.server, prompts.prompt(one), one.request)))
 
 
 async def _listen(

@@ -1,23 +1,21 @@
 """A vLLM server set to one config and measured under loads."""
 
-import math
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 
 from objectives import Load, Measurement, Workload
 from runners import cores
-from runners.load import Run, Server, offer
+from runners.base import Failure
+from runners.load import Server, offer, warm_up
 from runners.telemetry import Watch, implied_prefix_tokens, refuse_foreign_hits
 from runners.vllm.arguments import live_settings
-from runners.vllm.pulse import Pulse
 from runners.vllm.server import VllmServer
 from runners.vllm.start import engine_cores
 from search_spaces import Config, Deployment, SearchSpace
 
-WARM_UP = 64
-"""Requests all at once before the first run on an engine: kernels are prepared for each size of
-batch when it is first met, and a cold engine's first run had twice the latency of its second."""
 BLOCK_TOKENS = 16
 """vLLM's KV block, where the server does not say."""
 
@@ -41,12 +39,15 @@ class Running:
         Raises:
             EngineError: the engine died, or the run says nothing of it.
         """
-        if not self._warm:
-            self._warm_up(load.workload)
-            self._warm = True
-        with Watch(self.server.url) as watch:
-            run = self._offer(load)
         workload = load.workload
+        with self._watched() as (watch, trouble):
+            run = offer(
+                self._served,
+                load,
+                salt=next(self._salts),
+                cores=self._client_cores,
+                trouble=trouble,
+            )
         implied = implied_prefix_tokens(workload, watch.block_tokens or BLOCK_TOKENS)
         told = watch.telemetry(run.duration_s, implied)
         refuse_foreign_hits(told, sum(r.input_tokens for r in workload.requests))
@@ -57,23 +58,42 @@ class Running:
             engine={**told, "p99_send_lag_ms": run.p99_send_lag_ms},
         )
 
-    def _warm_up(self, workload: Workload) -> None:
-        """A few requests before anything is counted."""
-        few = replace(workload, requests=workload.requests[:WARM_UP])
-        self._offer(Load(workload=few.at_rate(math.inf)))
+    def warm_up(self, workload: Workload) -> None:
+        """Once, as it was launched: batches of every size it has room for are met.
 
-    def _offer(self, load: Load) -> Run:
-        vocabulary = self.deployment.model.vocab_size
-        with Pulse(self.server.url) as pulse:
-            run = offer(
-                Server(url=self.server.url, model=self.served_as, vocab_size=vocabulary),
-                load,
+        Raises:
+            EngineError: the engine died.
+        """
+        if self._warm:
+            return
+        with self._watched() as (_, trouble):
+            warm_up(
+                self._served,
+                workload,
                 salt=next(self._salts),
-                cores=_client_cores(self.deployment),
-                trouble=lambda: self.server.trouble() or pulse.trouble,
+                cores=self._client_cores,
+                trouble=trouble,
             )
-        self.server.check()
-        return run
+        self._warm = True
+
+    @contextmanager
+    def _watched(self) -> Iterator[tuple[Watch, Callable[[], Failure | None]]]:
+        """Around one load: what the engine tells of it, and whether it is still there."""
+        with Watch(self.server.url) as watch:
+            yield watch, lambda: self.server.trouble() or watch.trouble
+            self.server.check()
+
+    @property
+    def _served(self) -> Server:
+        vocabulary = self.deployment.model.vocab_size
+        return Server(url=self.server.url, model=self.served_as, vocab_size=vocabulary)
+
+    @property
+    def _client_cores(self) -> frozenset[int]:
+        """Apart from a CPU engine's; beside a GPU the client may run anywhere."""
+        if not self.deployment.gpu.is_cpu:
+            return frozenset()
+        return cores.available() - engine_cores(self.deployment.gpus) or cores.available()
 
 
 @dataclass(slots=True)
@@ -96,14 +116,9 @@ class VllmEngine:
         Raises:
             EngineError: the engine died, or the run says nothing of it.
         """
+        # Before a small batch is set, which would keep the others cold.
+        self.running.warm_up(load.workload)
         self.running.server.wait_until_idle()
         if self.config is not None:
             self.running.server.retune(live_settings(self.config, self.space))
         return self.running.measure(load)
-
-
-def _client_cores(deployment: Deployment) -> frozenset[int]:
-    """Apart from a CPU engine's; beside a GPU the client may run anywhere."""
-    if not deployment.gpu.is_cpu:
-        return frozenset()
-    return cores.available() - engine_cores(deployment.gpus) or cores.available()

@@ -11,7 +11,7 @@ from typing import Literal
 
 from runners import leftovers
 from runners.base import EngineError, Failure, FailureKind
-from runners.metrics import RUNNING, WAITING, scrape
+from runners.metrics import scrape
 from runners.plain_http import Answer, ask
 from runners.process import UNKNOWN_STATUS, Session, interrupts_held_back, move
 from runners.vllm.failures import diagnose, oom_kills
@@ -173,8 +173,7 @@ class VllmServer:
             found = scrape(self.url, ANSWER_S)
         except EngineError as error:
             raise self._silent(error.failure.detail) from error
-        values = found.values if found else {}
-        return values.get(RUNNING, 0.0) + values.get(WAITING, 0.0)
+        return found.in_flight if found else 0.0
 
     def _answer(self, path: str, body: object = None) -> Answer:
         headers = {"Authorization": f"Bearer {self._token}"} if path == KNOBS else {}

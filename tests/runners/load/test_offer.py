@@ -13,7 +13,7 @@ import pytest
 
 from objectives import Load, Request, RequestResult, Workload
 from runners.base import EngineError, Failure, FailureKind
-from runners.load import Run, Server, offer
+from runners.load import Run, Server, offer, warm_up
 from runners.load.client import connected
 from runners.load.job import Finished, jobs
 from runners.load.offering import workers
@@ -270,7 +270,6 @@ def test_a_worker_ends_when_its_parent_is_gone() -> None:
             load,
             salt="salt",
             workers=1,
-            warm_up=0,
             cores=frozenset(),
             request_timeout_s=600.0,
         )
@@ -293,14 +292,16 @@ def test_a_worker_that_dies_is_the_machines_trouble(monkeypatch: pytest.MonkeyPa
     assert caught.value.failure.kind is FailureKind.HOST
 
 
-def test_warm_up_requests_are_sent_before_and_left_out() -> None:
+def test_a_warm_up_sends_requests_of_the_workload_all_at_once_with_other_prompts() -> None:
     load = Load(workload=workload())
     with CompletionServer() as server:
-        run = offered(server, load, warm_up=2)
-    assert lengths(run) == asked(load)
-    bodies = [exchange.body for exchange in server.exchanges]
-    assert [body["max_tokens"] for body in bodies[:2]] in ([4, 7], [7, 4])
-    assert len({tuple(body["prompt"]) for body in bodies}) == 8
+        warm_up(to(server), load.workload, salt="warm")
+        warm = [exchange.body for exchange in server.exchanges]
+        offered(server, load)
+        all_of_them = [exchange.body for exchange in server.exchanges]
+    lengths_asked = sorted(r.output_tokens for r in load.workload.requests)
+    assert sorted(body["max_tokens"] for body in warm) == lengths_asked
+    assert len({tuple(body["prompt"]) for body in all_of_them}) == 2 * len(warm)
 
 
 def test_a_server_of_texts_gets_prompts_that_it_counts_as_asked_for() -> None:

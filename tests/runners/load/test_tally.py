@@ -82,13 +82,21 @@ def test_a_client_that_was_late_gives_no_figures() -> None:
     assert caught.value.failure.kind is FailureKind.HOST
 
 
-def test_one_late_send_of_few_is_no_proof_and_a_slow_engine_allows_more() -> None:
-    told(load(), answer(0, lag_ms=50.0), answer(1), answer(2), answer(3)).run(9.0)
-    told(load(), *(answer(i, lag_ms=9.0, ttft_ms=500.0) for i in range(4))).run(9.0)
+def test_one_late_send_of_a_hundred_is_let_pass_and_of_few_is_not() -> None:
+    late, *others = (answer(i, lag_ms=50.0 if i == 0 else 0.1) for i in range(100))
+    assert told(load(100), late, *others).run(99.0).p99_send_lag_ms < 5.0
+    with pytest.raises(EngineError, match=r"1 of 4 requests left more than 5\.0 ms late"):
+        told(load(), late, *others[:3]).run(9.0)
+
+
+def test_a_slow_engine_allows_a_later_client() -> None:
+    slow = (answer(i, lag_ms=9.0, ttft_ms=500.0) for i in range(4))
+    assert told(load(), *slow).run(9.0).p99_send_lag_ms == 9.0
 
 
 def test_requests_that_arrive_all_at_once_leave_one_after_the_other() -> None:
-    told(load(spacing_s=0.0), *(answer(i, lag_ms=90.0) for i in range(4))).run(9.0)
+    one_by_one = (answer(i, lag_ms=90.0) for i in range(4))
+    assert told(load(spacing_s=0.0), *one_by_one).run(9.0).p99_send_lag_ms == 90.0
 
 
 def test_a_failed_request_is_a_miss_of_any_bound() -> None:

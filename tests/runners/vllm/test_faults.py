@@ -15,10 +15,10 @@ import psutil
 import pytest
 
 from objectives import Load, Request, Workload
-from runners import EngineError, Failure, FailureKind, leftovers
+from runners import EngineError, Failure, FailureKind, leftovers, telemetry
 from runners.metrics import RUNNING, scrape
 from runners.process import session_processes
-from runners.vllm import VllmRunner, pulse, server
+from runners.vllm import VllmRunner, server
 from runners.vllm.engine import VllmEngine
 from runners.vllm.server import Order, serving
 from runners.vllm.start import environment
@@ -168,8 +168,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that hangs is found out in seconds."""
     monkeypatch.setattr(server, "ANSWER_S", 1.0)
     monkeypatch.setattr(server, "DYING_S", 1.0)
-    monkeypatch.setattr(pulse, "STUCK_S", 2.0)
-    monkeypatch.setattr(pulse, "ANSWER_S", 1.0)
+    monkeypatch.setattr(telemetry, "STUCK_S", 2.0)
+    monkeypatch.setattr(telemetry, "ANSWER_S", 1.0)
 
 
 @pytest.mark.usefixtures("impatient")
