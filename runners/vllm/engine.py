@@ -116,9 +116,9 @@ class VllmEngine:
         Raises:
             EngineError: the engine died, or the run says nothing of it.
         """
+        self.running.server.wait_until_idle()
         # Before a small batch is set, which would keep the others cold.
         self.running.warm_up(load.workload)
-        self.running.server.wait_until_idle()
         if self.config is not None:
             self.running.server.retune(live_settings(self.config, self.space))
         return self.running.measure(load)

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from getpass import getuser
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Literal
 
 from runners import leftovers
@@ -57,8 +59,9 @@ def serving(order: Order, start: Start, *, ready_timeout_s: float) -> Iterator["
     began_s, kills = time.monotonic(), oom_kills()
     arguments = (*arguments, *(OURS if order.inside else ()))
     with ExitStack() as ended:
+        scratch = ended.enter_context(TemporaryDirectory(prefix="paretune-vllm-"))
         with interrupts_held_back():
-            session = start(arguments, _environment(order, token))
+            session = start(arguments, _environment(order, token, scratch))
             ended.enter_context(leftovers.noted(session.pid, command="vllm serve"))
             ended.enter_context(session)
         url = f"http://{LOOPBACK}:{port}"
@@ -69,8 +72,13 @@ def serving(order: Order, start: Start, *, ready_timeout_s: float) -> Iterator["
         yield server
 
 
-def _environment(order: Order, token: str) -> dict[str, str]:
-    env = dict(order.env)
+def _environment(order: Order, token: str, scratch: str) -> dict[str, str]:
+    """
+    Args:
+        scratch: a folder for the sockets and files that an engine leaves behind when it is killed.
+    """
+    kept = Path(gettempdir()) / f"torchinductor_{getuser()}"  # torch's own default
+    env = {"TORCHINDUCTOR_CACHE_DIR": str(kept), **order.env, "TMPDIR": scratch}
     if order.inside:
         path = [str(order.inside), *filter(None, [env.get("PYTHONPATH")])]
         env |= {"PYTHONPATH": ":".join(path), "PARETUNE_TOKEN": token}

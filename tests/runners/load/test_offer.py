@@ -22,14 +22,9 @@ from runners.load.schedule import Prepared, Sending
 from runners.load.shards import COMMAND
 from runners.testing.server import Answer, CompletionServer, Exchange, Fault
 
+pytestmark = pytest.mark.usefixtures("busy_machine")
 SLACK_MS = 5000.0
 """Above what the server itself recorded: no load holds up a client for longer."""
-
-
-@pytest.fixture(autouse=True)
-def _busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine that tests run on may be as busy as it likes."""
-    monkeypatch.setattr("runners.load.tally.LATE_MS", math.inf)
 
 
 def workload(requests: int = 6, spacing_s: float = 0.02) -> Workload:

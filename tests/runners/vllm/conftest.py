@@ -1,6 +1,5 @@
 """The real vLLM that tests launch, forked off one import to be quick, and the model it serves."""
 
-import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,9 +34,8 @@ def vllm_command() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that runs tests may be busy; no test here judges latencies."""
-    monkeypatch.setattr("runners.load.tally.LATE_MS", math.inf)
+def _busy(busy_machine: None) -> None:
+    """No test here judges latencies."""
 
 
 @pytest.fixture(scope="session")

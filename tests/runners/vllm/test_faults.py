@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import gettempdir
 
 import psutil
 import pytest
@@ -33,10 +34,17 @@ LONG = Load(workload=Workload(name="long", requests=(Request(0.0, 32, 1500),) * 
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where sessions are noted: one that is not over keeps its note, whoever is its parent."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    folder = leftovers.folder()
+    folder, before = leftovers.folder(), scratch()
     yield folder
     assert list(folder.iterdir()) == []
     assert children() == []
+    assert scratch() - before == set()
+
+
+def scratch() -> set[Path]:
+    """Sockets and files of engines, in their own folders or, as vLLM has it, in everyone's."""
+    kinds = ("paretune-vllm-*", "vllm_dist_*", "????????-????-????-????-????????????")
+    return {path for kind in kinds for path in Path(gettempdir()).glob(kind)}
 
 
 def children() -> list[list[str]]:
