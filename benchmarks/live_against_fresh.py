@@ -42,8 +42,10 @@ OURS = (
     *("--scheduler-cls", "paretune_scheduler.Scheduler"),
     *("--middleware", "paretune_knobs.knobs"),
 )
+MAX_MODEL_LEN = 2048
 SWITCHES = (
-    *("--load-format", "dummy", "--gpu-memory-utilization", "0.1", "--max-model-len", "2048"),
+    *("--load-format", "dummy", "--gpu-memory-utilization", "0.1"),
+    f"--max-model-len={MAX_MODEL_LEN}",
     *("--enforce-eager", "--no-enable-prefix-caching", "--disable-uvicorn-access-log"),
     *("--enable-log-requests", "--enable-logging-iteration-details"),
 )
@@ -173,7 +175,9 @@ def timed(engine: Engine, given: argparse.Namespace, repeat: int) -> dict[str, A
     pressure = cpu_pressure_avg10_percent()
     salt = f"{repeat} {secrets.token_hex(4)}"
     try:
-        client.warm_up(server, load.workload, salt=f"{salt} warm", cores=CLIENT_CORES)
+        warm = (client.at_once(load.workload), client.every_step(load.workload, MAX_MODEL_LEN))
+        for number, before in enumerate(warm):
+            client.offer(server, before, salt=f"{salt} warm {number}", cores=CLIENT_CORES)
         run = client.offer(server, load, salt=salt, cores=CLIENT_CORES)
     except EngineError as error:
         return {"void": str(error)}

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 
 from objectives import Load, Measurement
 from runners.base import Description, EngineError, FailureKind
-from runners.load import Server, offer, warm_up
+from runners.load import Server, at_once, offer
 from runners.load.prompts import calibration_texts
 from runners.plain_http import Answer, ask, place
 from runners.telemetry import Watch, implied_prefix_tokens, refuse_foreign_hits
@@ -53,7 +53,7 @@ class AttachedEngine:
     def measure(self, load: Load) -> Measurement:
         # The server outlives this study: no prompt may be one it has seen.
         if self._cold:
-            warm_up(self._server, load.workload, salt=secrets.token_hex(8))
+            offer(self._server, at_once(load.workload), salt=secrets.token_hex(8))
             self._cold = False
         with Watch(self._server.url) as watch:
             run = offer(

@@ -4,7 +4,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from objectives import Load, RequestResult, Workload
 from runners.base import EngineError, Failure, FailureKind
@@ -14,8 +13,6 @@ from runners.load.shards import Shards
 from runners.load.tally import Tally
 
 POLL_S = 0.05
-WARM_UP = 64
-"""Kernels are prepared for each size of batch when it is first met."""
 LAST_LOOK_S = 1.0
 """Connections of a dying engine break before it has died: how long to wait for its reason."""
 CHUNKS_PER_S = 15_000
@@ -67,24 +64,6 @@ def offer(
         if tally.last_failed and trouble is not untroubled:
             _last_look(trouble)
     return tally.run(over_s)
-
-
-def warm_up(
-    server: Server,
-    workload: Workload,
-    *,
-    salt: str,
-    cores: frozenset[int] = frozenset(),
-    trouble: Callable[[], Failure | None] = untroubled,
-) -> None:
-    """A few of the workload's requests, all at once; nothing of them is counted.
-
-    Raises:
-        EngineError: the engine is in trouble.
-    """
-    few = replace(workload, requests=workload.requests[:WARM_UP])
-    load = Load(workload=few.at_rate(math.inf))
-    offer(server, load, salt=salt, cores=cores, trouble=trouble)
 
 
 def workers(workload: Workload, cores: frozenset[int]) -> int:

@@ -9,7 +9,7 @@ from itertools import count
 from objectives import Load, Measurement, Workload
 from runners import cores
 from runners.base import Failure
-from runners.load import Server, offer, warm_up
+from runners.load import Run, Server, at_once, every_step, offer
 from runners.telemetry import Watch, implied_prefix_tokens, refuse_foreign_hits
 from runners.vllm.arguments import live_settings
 from runners.vllm.server import VllmServer
@@ -41,13 +41,7 @@ class Running:
         """
         workload = load.workload
         with self._watched() as (watch, trouble):
-            run = offer(
-                self._served,
-                load,
-                salt=next(self._salts),
-                cores=self._client_cores,
-                trouble=trouble,
-            )
+            run = self._offer(load, trouble)
         implied = implied_prefix_tokens(workload, watch.block_tokens or BLOCK_TOKENS)
         told = watch.telemetry(run.duration_s, implied)
         refuse_foreign_hits(told, sum(r.input_tokens for r in workload.requests))
@@ -59,7 +53,7 @@ class Running:
         )
 
     def warm_up(self, workload: Workload) -> None:
-        """Once, as it was launched: batches of every size it has room for are met.
+        """Once, as it was launched, so that its first run is as fast as its tenth.
 
         Raises:
             EngineError: the engine died.
@@ -67,14 +61,14 @@ class Running:
         if self._warm:
             return
         with self._watched() as (_, trouble):
-            warm_up(
-                self._served,
-                workload,
-                salt=next(self._salts),
-                cores=self._client_cores,
-                trouble=trouble,
-            )
+            self._offer(at_once(workload), trouble)
+            if self.deployment.gpu.is_cpu:
+                self._offer(every_step(workload, self.deployment.max_model_len), trouble)
         self._warm = True
+
+    def _offer(self, load: Load, trouble: Callable[[], Failure | None]) -> Run:
+        salt, cores = next(self._salts), self._client_cores
+        return offer(self._served, load, salt=salt, cores=cores, trouble=trouble)
 
     @contextmanager
     def _watched(self) -> Iterator[tuple[Watch, Callable[[], Failure | None]]]:

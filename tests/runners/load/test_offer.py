@@ -13,7 +13,7 @@ import pytest
 
 from objectives import Load, Request, RequestResult, Workload
 from runners.base import EngineError, Failure, FailureKind
-from runners.load import Run, Server, offer, warm_up
+from runners.load import Run, Server, at_once, every_step, offer
 from runners.load.client import connected
 from runners.load.job import Finished, jobs
 from runners.load.offering import workers
@@ -290,13 +290,24 @@ def test_a_worker_that_dies_is_the_machines_trouble(monkeypatch: pytest.MonkeyPa
 def test_a_warm_up_sends_requests_of_the_workload_all_at_once_with_other_prompts() -> None:
     load = Load(workload=workload())
     with CompletionServer() as server:
-        warm_up(to(server), load.workload, salt="warm")
+        offer(to(server), at_once(load.workload), salt="warm")
         warm = [exchange.body for exchange in server.exchanges]
         offered(server, load)
         all_of_them = [exchange.body for exchange in server.exchanges]
     lengths_asked = sorted(r.output_tokens for r in load.workload.requests)
     assert sorted(body["max_tokens"] for body in warm) == lengths_asked
     assert len({tuple(body["prompt"]) for body in all_of_them}) == 2 * len(warm)
+
+
+def test_a_warm_up_of_steps_sends_a_prompt_of_every_length_that_the_workload_makes() -> None:
+    two = Workload(name="two", requests=(Request(0.0, 3, 1), Request(1.0, 4, 1)))
+    with CompletionServer() as server:
+        offer(to(server), every_step(two, max_model_len=100), salt="warm")
+    assert [len(exchange.body["prompt"]) for exchange in server.exchanges] == [1, 2, 3, 4, 5, 6, 7]
+    assert len(every_step(two, max_model_len=5).workload.requests) == 4
+    many = replace(two, requests=(Request(0.0, 4, 1),) * 100)
+    assert len(every_step(many, max_model_len=8192).workload.requests) == 256
+    assert len(every_step(many, max_model_len=100).workload.requests) == 99
 
 
 def test_a_server_of_texts_gets_prompts_that_it_counts_as_asked_for() -> None:
