@@ -5,6 +5,7 @@ They were read off single kernels of the aiconfigurator-core 0.12.0 wheel (vLLM 
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 GEMM_TOKENS = (256, 512, 1024, 2048, 8192)
 """Where ``Efficiency.gemm_flops`` is given; tokens in the step."""
@@ -77,8 +78,23 @@ PCIE_BANDWIDTH = 0.44
 its sockets has far less: aiconfigurator's L40S machine 3.7 GB/s at TP 4, 2.0 at TP 8."""
 PCIE_HOP_US = 2.2
 
-FP8_FLOPS = 0.77
-"""fp8 GEMMs on top of ``gemm_flops``, H100 and L40S alike: twice the peak gives 1.5 times."""
+
+class Share(NamedTuple):
+    """Of peak compute and bandwidth, on top of ``gemm_flops`` and ``gemm_bandwidth``."""
+
+    flops: float = 1.0
+    bandwidth: float = 1.0
+
+
+DENSE = {"bf16": Share(), "fp8": Share(flops=0.77), "fp4": Share(flops=0.60, bandwidth=0.67)}
+"""By what is multiplied. fp8: H100 and L40S alike, twice the peak gives 1.5 times. fp4: nvfp4 on
+B200 and GB200, quantisation of the activations and all."""
+EXPERTS = {"bf16": Share(flops=0.69), "fp8": Share(flops=0.38), "fp4": Share(flops=0.75)}
+"""The same for experts in one kernel, evenly routed: bf16 and block-wise fp8 on H100, bf16 on A100
+at TP 2-8, nvfp4 on B200. Tiles that an expert's few tokens do not fill are in it."""
+ROUTING_US = 10.0
+"""Of a batch of one beside its GEMMs, A100 and H100 in bf16; 24 for gpt-oss on H100."""
+
 FP8_KV_BANDWIDTH = 0.78
 """Attention over an fp8 KV cache on top of ``kv_bandwidth``, H100."""
 WEIGHT_ONLY = 0.85

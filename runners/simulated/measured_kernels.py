@@ -20,12 +20,24 @@ from search_spaces.deployment import Deployment, Gpu, Model
 
 PACKAGE = "aiconfigurator_core"
 SYSTEMS = frozenset(
-    {"a100_sxm", "h100_sxm", "h200_sxm", "b200_sxm", "l40s", "rtx_pro_6000_server"}
+    {
+        "a100_sxm",
+        "h100_sxm",
+        "h200_sxm",
+        "b200_sxm",
+        "b300_sxm",
+        "gb200",
+        "gb300",
+        "l40s",
+        "rtx_pro_6000_server",
+    }
 )
 """GPUs of ours with vLLM kernels in the wheel: vLLM 0.14 on A100, 0.24 on the others."""
 WEIGHTS = {"bf16": "bfloat16", "fp8": "fp8_static", "int8": "int8", "int4": "int4"}
 """``fp8_static`` is what the wheel reads from NVIDIA's own fp8 checkpoints."""
 KV = {"bf16": "bfloat16", "fp8": "fp8"}
+ALL_REDUCE = "_ar"
+"""In the names of its operations."""
 TROUBLE = (ImportError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 STEP = (
     '{"version":1,"scheduled_requests":{"num_prefill_requests":%d,"sum_prefill_tokens":%d,'
@@ -54,6 +66,7 @@ class MeasuredKernels(StepTime):
         model, gpu = deployment.model, deployment.gpu
         try:
             with _folder(model) as folder, _quiet():
+                weights, kv = WEIGHTS[model.weight_dtype], KV[kv_dtype]
                 self._estimate = _compile(
                     {
                         "schema_version": 1,
@@ -64,11 +77,12 @@ class MeasuredKernels(StepTime):
                         "kv_block_size": 16,
                         "tp_size": tensor_parallel_size,
                         "pp_size": 1,
-                        "weight_dtype": WEIGHTS[model.weight_dtype],
+                        "weight_dtype": weights,
                         "activation_dtype": "bfloat16",
-                        "kv_cache_dtype": KV[kv_dtype],
+                        "kv_cache_dtype": kv,
                     }
                 )
+                self._parts = _parts(folder, gpu.name, tensor_parallel_size, weights, kv)
                 for step in TRIED:
                     self.step_ms(*step)
         except TROUBLE as error:
@@ -89,10 +103,11 @@ class MeasuredKernels(StepTime):
         prefill_kv_tokens: int,
         decode_requests: int,
         decode_kv_tokens: int,
+        drafted_tokens: int = 0,
     ) -> float:
         if prefill_tokens:  # it refuses prompts of no tokens
             prefill_requests = min(max(1, prefill_requests), prefill_tokens)
-        return self._estimate(
+        ms = self._estimate(
             STEP
             % (
                 prefill_requests,
@@ -102,6 +117,43 @@ class MeasuredKernels(StepTime):
                 decode_kv_tokens,
             )
         )
+        if drafted_tokens:
+            tokens = prefill_tokens + decode_requests
+            ms += self.non_attention_ms(tokens + drafted_tokens) - self.non_attention_ms(tokens)
+        return ms
+
+    def non_attention_ms(self, tokens: int) -> float:
+        """Of a step with so many tokens; the rest of it is attention."""
+        return self._parts(tokens)[1]
+
+    def communication_ms(self, tokens: int) -> float:
+        """Of a step with so many tokens: what its all-reduces take."""
+        return self._parts(tokens)[2]
+
+
+def _parts(
+    folder: str, system: str, tensor_parallel_size: int, weights: str, kv: str
+) -> Callable[[int], tuple[float, float, float]]:
+    """From a step's tokens to (its milliseconds, without attention, in all-reduces)."""
+    from aiconfigurator_core.sdk import EngineHandle
+
+    engine = EngineHandle.compile(
+        folder,
+        system,
+        "vllm",
+        tp_size=tensor_parallel_size,
+        kv_block_size=16,
+        gemm_quant_mode=weights,
+        kvcache_quant_mode=kv,
+    )
+
+    def parts(tokens: int) -> tuple[float, float, float]:
+        shared, *_ = engine.mixed_step_breakdown_per_op(tokens, 0, tokens, 2)
+        total, rest, *_ = engine.mixed_step_breakdown(tokens, 0, tokens, 2)
+        reduces = sum(op[1] for op in shared if ALL_REDUCE in op[0])
+        return total, rest, reduces
+
+    return parts
 
 
 def _compile(config: dict[str, Any]) -> Callable[[str], float]:
@@ -144,6 +196,8 @@ def _folder(model: Model) -> Iterator[str]:
         "max_position_embeddings": model.max_position_embeddings,
         "tie_word_embeddings": model.tie_word_embeddings,
     }
+    if model.num_experts or model.sliding_window or model.attention_dtype:
+        raise ValueError("only dense models of full attention are written down for it.")
     if not model.gated_mlp:
         raise ValueError("only models with a gated MLP are written down for it.")
     with tempfile.TemporaryDirectory(prefix="paretune-") as folder:

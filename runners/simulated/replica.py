@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from runners.simulated.compiled.speculation import draft_ms
+from runners.simulated.policies import BATCH_POLICIES, Policy
 from runners.simulated.scheduler import Plan, Scheduler
 from runners.simulated.sequence import Sequence
 from runners.simulated.step_time import StepTime
@@ -21,13 +23,15 @@ class StepEvent:
 
 
 class Replica:
-    """A scheduler with a clock."""
+    """A scheduler with a clock; by default its policy is the settings' ``batch_policy``."""
 
     def __init__(
         self,
         scheduler: Scheduler,
         step_time: StepTime,
         observe: Callable[[StepEvent], None] | None = None,
+        *,
+        policy: Policy | None = None,
     ) -> None:
         self.scheduler = scheduler
         self.now_s = 0.0
@@ -35,8 +39,9 @@ class Replica:
         self.running_s = 0.0
         """Integral of the number of running requests over time."""
         self.steps = 0
-        self._step_ms = step_time.step_ms
+        self._step_time = step_time
         self._observe = observe
+        self._policy = policy or BATCH_POLICIES[scheduler.settings.batch_policy]
 
     @property
     def busy(self) -> bool:
@@ -57,95 +62,53 @@ class Replica:
         """Run every step that starts before ``until_s``, or one; what finished, in order."""
         finished: list[Sequence] = []
         while self.busy and self.now_s < until_s:
-            admission_s = self.scheduler.admission_s(self.now_s)
-            if not self.scheduler.running and admission_s > self.now_s:
-                self.now_s = min(admission_s, until_s)
-            elif self._only_decodes(admission_s) and not single_step:
-                finished += self._decode(min(until_s, admission_s))
-            else:
-                finished += self._step()
-                if single_step:
-                    break
+            if not self.scheduler.running:
+                admission_s = self._policy.admission_s(self.scheduler, self.now_s)
+                if admission_s > self.now_s:
+                    self.now_s = min(admission_s, until_s)
+                    continue
+            finished += self._step()
+            if single_step:
+                break
         return finished
 
-    def _only_decodes(self, admission_s: float) -> bool:
-        """Whether the next step decodes everything that runs and can do nothing else."""
-        scheduler = self.scheduler
-        return (
-            self._observe is None
-            and not scheduler.prefilling
-            and scheduler.decodes.count <= scheduler.settings.max_num_batched_tokens
-            and scheduler.decodes.blocks_due <= scheduler.cache.available
-            and admission_s > self.now_s
-        )
-
-    def _decode(self, until_s: float) -> list[Sequence]:
-        """Decode until somebody finishes, the time comes or KV blocks run short.
-
-        The steps ``_step`` would make, without planning each: the simulation's hot loop.
-        """
-        decodes, cache, step_ms = self.scheduler.decodes, self.scheduler.cache, self._step_ms
-        last, count, start_s, first = decodes.next_finish, decodes.count, self.now_s, decodes.step
-        now_s = start_s
-        while now_s < until_s and decodes.step < last and cache.allocate(decodes.blocks_due):
-            now_s += step_ms(0, 0, 0, count, decodes.kv_tokens) / 1000
-            decodes.advance()
-        self.now_s = now_s
-        self.busy_s += now_s - start_s
-        self.running_s += (now_s - start_s) * count
-        self.steps += decodes.step - first
-        return self.scheduler.retire(decodes.pop_finished(), now_s)
-
     def _step(self) -> list[Sequence]:
-        scheduler, decodes = self.scheduler, self.scheduler.decodes
-        plan = scheduler.plan(self.now_s)
-        for sequence in plan.starved:
-            decodes.remove(sequence)
-        if not plan.chunks and not (plan.decode and decodes.count):
-            return self._nothing(plan)
+        plan = self._policy.plan(self.scheduler, self.now_s)
+        if not plan.tokens:
+            if not plan.preempted:
+                raise AssertionError("A step must compute or preempt something, but did neither.")
+            return []  # who preempted itself before anybody was reached took no time
         start_s = self.now_s
-        decoding = self._decoding(plan) if self._observe else ()
         elapsed_s = self._elapsed_s(plan)
         self.now_s += elapsed_s
         self.busy_s += elapsed_s
-        self.running_s += elapsed_s * len(scheduler.running)
+        self.running_s += elapsed_s * len(self.scheduler.running)
         self.steps += 1
-        if plan.decode:
-            decodes.advance()
-        finished = decodes.pop_finished()
-        for sequence in plan.starved:
-            decodes.add(sequence)
-        finished += scheduler.compute(plan.chunks, self.now_s)
         if self._observe:
-            chunks = tuple((sequence.index, tokens) for sequence, tokens in plan.chunks)
-            preempted = tuple(sequence.index for sequence in plan.preempted)
-            self._observe(StepEvent(start_s, self.now_s, chunks, decoding, preempted))
-        return scheduler.retire(finished, self.now_s)
-
-    def _nothing(self, plan: Plan) -> list[Sequence]:
-        """A step in which a request preempted itself before anybody was reached takes no time."""
-        if not plan.preempted:
-            raise AssertionError("A step must compute or preempt something, but did neither.")
-        for sequence in plan.starved:
-            self.scheduler.decodes.add(sequence)
-        return []
-
-    def _decoding(self, plan: Plan) -> tuple[int, ...]:
-        if not plan.decode:
-            return ()
-        return tuple(
-            s.index for s in self.scheduler.running if s.decoding and s not in plan.starved
-        )
+            self._observe(_event(plan, start_s, self.now_s, self.scheduler.running))
+        return self.scheduler.book(plan, self.now_s)
 
     def _elapsed_s(self, plan: Plan) -> float:
-        decodes = self.scheduler.decodes if plan.decode else None
-        return (
-            self._step_ms(
-                len(plan.chunks),
-                sum(tokens for _, tokens in plan.chunks),
-                sum(sequence.computed for sequence, _ in plan.chunks),
-                decodes.count if decodes else 0,
-                decodes.kv_tokens if decodes else 0,
-            )
-            / 1000
+        prefills = {s: tokens for s, tokens in plan.tokens.items() if not s.decoding}
+        decodes = {s: tokens for s, tokens in plan.tokens.items() if s.decoding}
+        batch = (
+            len(prefills),
+            sum(prefills.values()),
+            sum(sequence.computed for sequence in prefills),
+            len(decodes),
+            sum(sequence.computed for sequence in decodes),
         )
+        ms = self._step_time.step_ms(*batch, sum(decodes.values()) - len(decodes))
+        return (ms + draft_ms(self.scheduler.speculation, *batch)) / 1000
+
+
+def _event(plan: Plan, start_s: float, end_s: float, running: list[Sequence]) -> StepEvent:
+    """Requests in order of admission."""
+    granted = [sequence for sequence in running if sequence in plan.tokens]
+    return StepEvent(
+        start_s,
+        end_s,
+        tuple((s.index, plan.tokens[s]) for s in granted if not s.decoding),
+        tuple(s.index for s in granted if s.decoding),
+        tuple(sequence.index for sequence in plan.preempted),
+    )

@@ -4,27 +4,21 @@ A step is the sum of its kernels, each bound by compute or by bytes: Williams et
 (CACM 2009), for transformers Pope et al. (arXiv 2211.05102).
 """
 
-from math import ceil
+from typing import Any
 
-from runners.simulated.efficiency import ELEMENTWISE_BANDWIDTH, FP8_KV_BANDWIDTH, efficiency
-from runners.simulated.kernels import (
-    ACTIVATION_BYTES,
-    Gemm,
-    all_reduce_us,
-    elementwise_us,
-    gather_us,
-)
-from runners.simulated.step_time import StepTime
-from search_spaces.deployment import KV_BYTES, Deployment
+from runners.simulated.attention import attention
+from runners.simulated.compiled.steps import Steps
+from runners.simulated.kernels import ACTIVATION_BYTES, all_reduce_us
+from runners.simulated.layers import LARGEST_GRAPH, Layers, captured
+from runners.simulated.step_table import Tabled, by_number
+from search_spaces.deployment import KV_BYTES, WEIGHT_BYTES, Deployment, Model
 
-LARGEST_GRAPH = 512
-"""Tokens of the largest step that vLLM replays from a CUDA graph."""
 HOST_STEP_US, HOST_REQUEST_US, HOST_LAYER_US = 126, 4, 32
 """What the CPU needs per step, request and eagerly launched layer, as fitted for vLLM by the
 BLIS simulator (inference-sim). It runs ahead of the GPU, so it counts only where it is longer."""
 
 
-class Roofline(StepTime):
+class Roofline(Tabled):
     """Never shorter for more tokens, decode requests or KV tokens.
 
     The same prompt tokens split over more requests do take less, here as in measurements:
@@ -49,106 +43,58 @@ class Roofline(StepTime):
         if kv_dtype not in KV_BYTES:
             raise ValueError(f"`kv_dtype` must be one of {list(KV_BYTES)}, but got {kv_dtype!r}.")
         model, gpu, tp = deployment.model, deployment.gpu, tensor_parallel_size
+        layers = Layers(model, gpu, tp)
         self._model, self._gpu, self._tp = model, gpu, tp
-        self._reached = efficiency(gpu.name)
-        self._gemm = Gemm(gpu, model.weight_dtype)
-        self._head = Gemm(gpu, "bf16")
-        self._tokens_us: dict[int, float] = {}
-        self._rows_us: dict[int, float] = {}
-        self._set_attention(deployment.kv_bytes_per_token(tp, kv_dtype), kv_dtype)
-
-    def _set_attention(self, kv_bytes_per_token: float, kv_dtype: str) -> None:
-        """FlashAttention (arXiv 2205.14135): a prompt of c tokens on p earlier ones multiplies
-        c (p + (c + 1) / 2) pairs of tokens twice, head_dim numbers each, in every query head."""
-        model, gpu, reached = self._model, self._gpu, self._reached
-        heads = model.num_hidden_layers * model.num_attention_heads / self._tp
-        bandwidth = gpu.memory_bandwidth_tb_s * 1e6
-        kv_bandwidth = bandwidth * reached.kv_bandwidth
-        if kv_dtype != "bf16":
-            kv_bandwidth *= FP8_KV_BANDWIDTH
-        self._pair_us = (
-            4 * heads * model.head_dim / (gpu.bf16_tflops * 1e6 * reached.prefill_flops)
+        tokens_ms = by_number(
+            lambda tokens: layers.us(captured(tokens)) / 1000 + self.communication_ms(tokens)
         )
-        self._query_us = (
-            2 * heads * model.head_dim * ACTIVATION_BYTES / (bandwidth * ELEMENTWISE_BANDWIDTH)
-        )
-        self._prefill_kv_us = kv_bytes_per_token / (bandwidth * ELEMENTWISE_BANDWIDTH)
-        self._prefill_floor_us = model.num_hidden_layers * reached.prefill_floor_us
-        # FLOPs of decode attention never bind: a KV byte serves at most a dozen or so heads.
-        self._decode_kv_us = kv_bytes_per_token / kv_bandwidth
-        self._decode_floor_us = model.num_hidden_layers * reached.decode_floor_us
-
-    def step_ms(
-        self,
-        prefill_requests: int,
-        prefill_tokens: int,
-        prefill_kv_tokens: int,
-        decode_requests: int,
-        decode_kv_tokens: int,
-    ) -> float:
-        tokens = prefill_tokens + decode_requests
-        rows = prefill_requests + decode_requests
-        us = self._tokens_us.get(tokens)
-        if us is None:
-            us = self._tokens_us[tokens] = self._layers_us(tokens)
-        head_us = self._rows_us.get(rows)
-        if head_us is None:
-            head_us = self._rows_us[rows] = self._head_us(rows)
-        us += head_us
-        if prefill_tokens:
-            earlier = prefill_kv_tokens + prefill_tokens / 2
-            pairs = prefill_tokens * (earlier / max(1, prefill_requests) + 0.5)
-            us += (
-                self._prefill_floor_us
-                + pairs * self._pair_us
-                + prefill_tokens * self._query_us
-                + (prefill_kv_tokens + prefill_tokens) * self._prefill_kv_us
-            )
-        if decode_requests:
-            us += self._decode_floor_us + decode_kv_tokens * self._decode_kv_us
-        host_us = HOST_STEP_US + HOST_REQUEST_US * rows
-        if tokens > LARGEST_GRAPH:
-            host_us += HOST_LAYER_US * self._model.num_hidden_layers
-        return max(us, host_us) / 1000
-
-    def _layers_us(self, tokens: int) -> float:
-        """What the tokens alone decide: GEMMs, element-wise kernels and all-reduces."""
-        tokens = captured(tokens)
-        model, gpu, tp = self._model, self._gpu, self._tp
-        hidden, intermediate = model.hidden_size, model.intermediate_size / tp
-        queries = model.num_attention_heads * model.head_dim / tp
-        kv = ceil(model.num_key_value_heads / tp) * model.head_dim
-        up = 2 if model.gated_mlp else 1
-        layer_us = (
-            self._gemm.us(tokens, hidden, queries + 2 * kv)
-            + self._gemm.us(tokens, queries, hidden)
-            + self._gemm.us(tokens, hidden, up * intermediate)
-            + self._gemm.us(tokens, intermediate, hidden)
-            # Values moved as aiconfigurator counts them, by two norms and the activation.
-            + 2 * elementwise_us(4 * tokens * hidden, gpu)
-            + elementwise_us((up + 1) * tokens * intermediate, gpu)
-        )
-        if self._gemm.quantises:  # the norms quantise what they write; these two are left
-            layer_us += elementwise_us(1.5 * tokens * queries, gpu)
-            layer_us += elementwise_us(1.5 * tokens * intermediate, gpu)
-        # Two per layer (Megatron-LM, arXiv 1909.08053) and one after the embedding.
-        all_reduces = 2 * model.num_hidden_layers + 1
-        message_bytes = tokens * hidden * ACTIVATION_BYTES
-        return model.num_hidden_layers * layer_us + all_reduces * all_reduce_us(
-            message_bytes, gpu, tp
+        super().__init__(
+            Steps(
+                tokens_ms=tokens_ms,
+                decode_tokens_ms=tokens_ms,
+                communication_ms=by_number(self.communication_ms),
+                rows_ms=by_number(lambda rows: layers.head_us(rows) / 1000),
+                **attention(deployment, tp, kv_dtype),
+                **host_ms(model),
+            ),
+            source=self.source,
+            uncertainty=self.uncertainty + of_kind(model),
         )
 
-    def _head_us(self, rows: int) -> float:
-        """LM head, only for the rows that sample, and the gathering of its logits."""
-        vocab = self._model.vocab_size / self._tp
-        gathered = rows * vocab * ACTIVATION_BYTES
-        return self._head.us(rows, self._model.hidden_size, vocab) + gather_us(
-            gathered, self._gpu, self._tp
+    def communication_ms(self, tokens: int) -> float:
+        """What all-reduces take of a step: two per layer (Megatron-LM, arXiv 1909.08053) and one
+        after the embedding."""
+        all_reduces = 2 * self._model.num_hidden_layers + 1
+        message_bytes = captured(tokens) * self._model.hidden_size * ACTIVATION_BYTES
+        return all_reduces * all_reduce_us(message_bytes, self._gpu, self._tp) / 1000
+
+
+def host_ms(model: Model) -> dict[str, Any]:
+    """The fields of ``Steps`` that the CPU decides."""
+    return {
+        "host_ms": HOST_STEP_US / 1000,
+        "host_row_ms": HOST_REQUEST_US / 1000,
+        "eager_ms": HOST_LAYER_US * model.num_hidden_layers / 1000,
+        "largest_graph": LARGEST_GRAPH,
+    }
+
+
+MIXTURES = {
+    "bf16": "within 9.6 % (median) and 19.8 % (p90) of measured-kernel times",
+    "nvfp4": "within 13.7 % (median) and 26.3 % (p90) of them on B200",
+    "mxfp4": "within 20.4 % (median) and 30.4 % (p90) of them, nearly always below",
+}
+"""Held against aiconfigurator-core 0.12.0, the steps of benchmarks/roofline_vs_kernels.py where
+the weights fit, at TP 1-8: Qwen3-30B-A3B, Qwen3-235B-A22B and Mixtral 8x7B on A100, H100 and H200
+(275 steps), MiniMax-M2.5-NVFP4 (44), gpt-oss 20b and 120b on H100 and H200 (176). Its kernels for
+block-wise fp8 are no standard: 57 us at least per GEMM on H100, 154 us on B200, so the CPU's."""
+
+
+def of_kind(model: Model) -> str:
+    """What the uncertainty says beside, for models that are not dense or of other types."""
+    if model.num_experts:
+        return (
+            f"; mixtures of experts {MIXTURES.get(model.weight_dtype, 'of this type unchecked')}"
         )
-
-
-def captured(tokens: int) -> int:
-    """Tokens the step is padded to: vLLM captures graphs of 1, 2, 4, 8, 16, 24 ... 512."""
-    if tokens > LARGEST_GRAPH:
-        return tokens
-    return next((size for size in (0, 1, 2, 4) if tokens <= size), 8 * ceil(tokens / 8))
+    said = "; 4-bit weights unchecked" if WEIGHT_BYTES[model.weight_dtype] < 1 else ""
+    return said + ("; sliding windows unchecked" if model.sliding_window else "")

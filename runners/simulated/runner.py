@@ -9,13 +9,12 @@ from dataclasses import replace
 
 from objectives import Load, Measurement
 from runners.base import Description, EngineError, FailureKind
-from runners.simulated.kv_cache import BLOCK_TOKENS, KVCache
+from runners.simulated.compiled.serve import limits_of, serve
+from runners.simulated.compiled.speculation import Model
+from runners.simulated.kv_cache import BLOCK_TOKENS
 from runners.simulated.prefixes import in_kv_blocks
-from runners.simulated.replica import Replica
-from runners.simulated.scheduler import Scheduler
 from runners.simulated.settings import SchedulerSettings
-from runners.simulated.simulation import simulate
-from runners.simulated.step_time import StepTime
+from runners.simulated.step_table import NO_SPECULATION, Tabled
 from runners.simulated.step_times import step_time
 from search_spaces import Config, Deployment
 from search_spaces.vllm import fitting_sizes, kv_dtype, kv_tokens, vllm_space
@@ -28,11 +27,11 @@ class SimulatedEngine:
 
     fresh = True
 
-    def __init__(self, deployment: Deployment, config: Config, steps: StepTime) -> None:
+    def __init__(self, deployment: Deployment, config: Config, steps: Tabled) -> None:
         self.age_s = launch_s(deployment, config)
         self._deployment = deployment
         self._config = config
-        self._steps = steps
+        self._steps = steps.steps
         self._settings = SchedulerSettings.of(config)
         self._blocks = kv_tokens(deployment, config) // BLOCK_TOKENS
 
@@ -44,27 +43,29 @@ class SimulatedEngine:
                 f"got {longest} > {limit}."
             )
         workload = in_kv_blocks(load.workload)
-        replicas = [self._replica(workload.block_tokens) for _ in range(self._replicas)]
-        run = simulate(replace(load, workload=workload), replicas)
+        run, totals = serve(
+            replace(load, workload=workload),
+            limits_of(
+                self._settings,
+                group_tokens=workload.block_tokens,
+                prefix_caching=bool(self._config["enable_prefix_caching"]),
+            ),
+            Model(self._steps, NO_SPECULATION),
+            replicas=int(self._config["data_parallel_size"]),
+            blocks=self._blocks,
+        )
         self.age_s += run.duration_s
         return Measurement(
             results=run.results,
             duration_s=run.duration_s,
             gpus=self._deployment.gpus,
-            engine=_telemetry(replicas),
+            engine={
+                "mean_running": totals.running_s / max(totals.busy_s, 1e-12),
+                "preemptions": totals.preemptions,
+                "engine_steps": totals.steps,
+                "prefix_cached_tokens": totals.cached_tokens,
+            },
         )
-
-    @property
-    def _replicas(self) -> int:
-        return int(self._config["data_parallel_size"])
-
-    def _replica(self, group_tokens: int) -> Replica:
-        cache = KVCache(
-            self._blocks,
-            group_blocks=group_tokens // BLOCK_TOKENS,
-            prefix_caching=bool(self._config["enable_prefix_caching"]),
-        )
-        return Replica(Scheduler(self._settings, cache, group_tokens=group_tokens), self._steps)
 
 
 class SimulatedRunner:
@@ -120,13 +121,3 @@ def launch_s(deployment: Deployment, config: Config) -> float:
     """
     peer_check_s = 60.0 if int(config["tensor_parallel_size"]) > 1 else 0.0
     return 17.0 + 1.5 * deployment.model.num_hidden_layers + peer_check_s
-
-
-def _telemetry(replicas: list[Replica]) -> dict[str, float]:
-    busy_s = sum(replica.busy_s for replica in replicas)
-    return {
-        "mean_running": sum(replica.running_s for replica in replicas) / max(busy_s, 1e-12),
-        "preemptions": sum(replica.scheduler.preemptions for replica in replicas),
-        "engine_steps": sum(replica.steps for replica in replicas),
-        "prefix_cached_tokens": sum(replica.scheduler.cached_tokens for replica in replicas),
-    }

@@ -11,16 +11,13 @@ class Sequence:
         "computed",
         "decoding",
         "finish_s",
-        "finish_step",
         "first_token_s",
         "groups",
         "index",
-        "kv_base",
-        "order",
         "outputs",
         "preemptions",
         "request",
-        "target",
+        "reserved",
     )
 
     def __init__(self, index: int, request: Request, arrival_s: float) -> None:
@@ -31,16 +28,17 @@ class Sequence:
         self.finish_s: float | None = None
         self.preemptions = 0
         self.outputs = 0
-        self.target = request.input_tokens
-        """Tokens to compute before the next output: the prompt, after a preemption also what had
-        been produced."""
         self.computed = 0
+        self.reserved = 0
+        """Tokens for which KV blocks were taken at admission; they may be more than computed."""
         self.groups = 0
         """Leading prefix groups held in the shared cache."""
         self.decoding = False
-        self.order = -1
-        self.kv_base = 0
-        self.finish_step = -1
+
+    @property
+    def target(self) -> int:
+        """Tokens to compute before the next output: the prompt and what has been produced."""
+        return self.request.input_tokens + self.outputs
 
     @property
     def urgency(self) -> tuple[int, float, int]:

@@ -1,17 +1,18 @@
 """A load run through the replicas of a deployment, from the first arrival to the last token."""
 
-import gc
 import heapq
 import math
 from collections.abc import Iterator
 from collections.abc import Sequence as Listing
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from objectives import Load, RequestResult
 from objectives.workload import Misses
 from runners.simulated.replica import Replica
 from runners.simulated.sequence import Sequence
+
+CHECKED = 16
+"""Arrivals between two looks at whether a run's verdict is certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,9 @@ def simulate(load: Load, replicas: Listing[Replica]) -> Run:
     """Offer the load to the replicas, each request to the least loaded, as vLLM's balancer does.
 
     Deterministic. The run ends when every request has finished, or ``load.patience_s`` after the
-    last arrival.
+    last arrival. `compiled/` does the same in a hundredth of the time.
     """
-    with _no_collection():
-        sequences = _served(load, replicas)
+    sequences = _served(load, replicas)
     results = tuple(_result(sequence) for sequence in sequences)
     ends = [s.finish_s for s in sequences if s.finish_s is not None]
     if len(ends) < len(sequences):
@@ -37,16 +37,11 @@ def simulate(load: Load, replicas: Listing[Replica]) -> Run:
     return Run(results, max(ends) - sequences[0].arrival_s)
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """No garbage collection: nothing here refers to itself, and walking it all took a fifth."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
+def batches(requests: int, *, checked: bool) -> Iterator[tuple[int, int]]:
+    """(first, one past the last) of those that arrive before the next look at the verdict."""
+    size = CHECKED if checked else requests
+    for first in range(0, requests, size):
+        yield first, min(first + size, requests)
 
 
 def _served(load: Load, replicas: Listing[Replica]) -> list[Sequence]:
@@ -64,13 +59,14 @@ def _clock(replicas: Listing[Replica]) -> float:
 
 def _open_loop(sequences: list[Sequence], replicas: Listing[Replica], load: Load) -> None:
     misses = load.hopeless() if load.hopeless else None
-    for sequence in sequences:
-        for replica in replicas:
-            if replica.now_s < sequence.arrival_s:
-                finished = replica.advance(sequence.arrival_s)
-                if misses and finished and _hopeless(misses, finished):
-                    return
-        min(replicas, key=lambda replica: replica.load).add(sequence)
+    for first, last in batches(len(sequences), checked=misses is not None):
+        finished: list[Sequence] = []
+        for sequence in sequences[first:last]:
+            for replica in replicas:
+                finished += replica.advance(sequence.arrival_s)
+            min(replicas, key=lambda replica: replica.load).add(sequence)
+        if misses and _hopeless(misses, finished):
+            return
     end_s = sequences[-1].arrival_s + load.patience_s
     for replica in replicas:
         replica.advance(end_s)

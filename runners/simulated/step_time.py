@@ -18,6 +18,7 @@ class StepTime(Protocol):
         prefill_kv_tokens: int,
         decode_requests: int,
         decode_kv_tokens: int,
+        drafted_tokens: int = 0,
     ) -> float:
         """Milliseconds of one step.
 
@@ -27,5 +28,6 @@ class StepTime(Protocol):
             prefill_kv_tokens: tokens of theirs computed in earlier steps, summed.
             decode_requests: requests that get one token each.
             decode_kv_tokens: tokens in their KV cache before the step, summed.
+            drafted_tokens: speculated ones that are verified beside them, summed.
         """
         ...

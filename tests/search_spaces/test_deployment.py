@@ -57,6 +57,22 @@ def test_weights_are_counted_in_their_own_type_and_embeddings_in_bf16() -> None:
         ("num_hidden_layers", 0, "llama-8b: `num_hidden_layers >= 1` must hold."),
         ("vocab_size", -1, "llama-8b: `vocab_size >= 1` must hold."),
         ("weight_dtype", "fp7", "llama-8b: weights of 'fp7' are not known."),
+        ("attention_dtype", "fp7", "llama-8b: weights of 'fp7' are not known."),
+        (
+            "num_experts",
+            8,
+            "llama-8b: `1 <= num_experts_per_tok <= num_experts` must hold, but got 0 of 8.",
+        ),
+        (
+            "sliding_window",
+            128,
+            "llama-8b: `sliding_window` and `sliding_window_layers` go together.",
+        ),
+        (
+            "sliding_window_layers",
+            33,
+            "llama-8b: `0 <= sliding_window_layers <= num_hidden_layers` must hold.",
+        ),
     ],
 )
 def test_an_impossible_model_is_refused(field: str, value: Any, message: str) -> None:
@@ -94,6 +110,66 @@ def test_more_of_anything_else_leaves_less_kv_cache() -> None:
     assert capacity(deployment, max_num_seqs=1024) < usual
     assert capacity(deployment, gpu_memory_utilization=0.8) < usual
     assert capacity(deployment, tensor_parallel_size=2) > usual
+
+
+MIXTURE = replace(
+    LLAMA_8B, name="mixture", num_experts=8, num_experts_per_tok=2, moe_intermediate_size=14336
+)
+WINDOWED = replace(LLAMA_8B, name="windowed", sliding_window=128, sliding_window_layers=16)
+
+
+def test_experts_are_counted_all_in_memory_and_some_per_token() -> None:
+    attention, expert, router = 41_943_040, 3 * 4096 * 14336, 4096 * 8
+    assert MIXTURE.block_parameters == 32 * (attention + 8 * expert + router)
+    assert MIXTURE.active_parameters == 32 * (attention + 2 * expert + router)
+    assert LLAMA_8B.active_parameters == LLAMA_8B.block_parameters
+    shared = replace(MIXTURE, shared_expert_intermediate_size=4096)
+    assert shared.block_parameters - MIXTURE.block_parameters == 32 * 3 * 4096 * 4096
+    assert shared.active_parameters - MIXTURE.active_parameters == 32 * 3 * 4096 * 4096
+
+
+def test_four_bit_floats_take_their_scales_with_them() -> None:
+    embeddings = 2 * 128256 * 4096 * 2
+    nvfp4, mxfp4 = (replace(LLAMA_8B, weight_dtype=it) for it in ("nvfp4", "mxfp4"))
+    assert nvfp4.weight_bytes == 6_979_321_856 * 4.5 / 8 + embeddings
+    assert mxfp4.weight_bytes == 6_979_321_856 * 4.25 / 8 + embeddings
+
+
+def test_attention_may_be_left_out_of_a_quantisation() -> None:
+    fp8 = replace(LLAMA_8B, weight_dtype="fp8")
+    mixed = replace(fp8, attention_dtype="bf16")
+    assert mixed.weight_bytes - fp8.weight_bytes == LLAMA_8B.attention_parameters
+
+
+def test_tokens_reach_their_own_experts_first_and_all_in_the_end() -> None:
+    assert MIXTURE.experts_touched(1) == pytest.approx(2)
+    assert MIXTURE.experts_touched(2) == pytest.approx(2 + 2 * 6 / 8)
+    assert MIXTURE.experts_touched(1000) == pytest.approx(8)
+    assert LLAMA_8B.experts_touched(10) == 0
+
+
+def test_a_full_batch_of_windows_leaves_the_rest_to_the_other_layers() -> None:
+    windowed = capacity(on(WINDOWED, H100, 1), max_num_seqs=64)
+    full = capacity(on(LLAMA_8B, H100, 1), max_num_seqs=64)
+    assert windowed == pytest.approx(2 * (full - (64 * 128 + 2048) / 2), abs=2)
+
+
+def test_windows_never_leave_less_room_than_whole_contexts() -> None:
+    many = {"max_num_seqs": 16384, "max_num_batched_tokens": 16384}
+    assert capacity(on(WINDOWED, H100, 1), **many) == capacity(on(LLAMA_8B, H100, 1), **many)
+    assert capacity(on(replace(WINDOWED, num_hidden_layers=800), H100, 1)) < 0
+
+
+def test_where_every_layer_is_windowed_as_many_requests_run_as_may() -> None:
+    windowed = replace(WINDOWED, sliding_window_layers=32)
+    assert capacity(on(windowed, H100, 1), max_num_seqs=512) == 512 * 4096
+
+
+def test_experts_need_room_for_what_they_work_on() -> None:
+    wider = replace(MIXTURE, num_experts_per_tok=8)
+    assert capacity(on(wider, H100, 2), tensor_parallel_size=2) < capacity(
+        on(MIXTURE, H100, 2), tensor_parallel_size=2
+    )
 
 
 def test_a_model_too_large_leaves_less_than_nothing() -> None:

@@ -25,6 +25,7 @@ class _Second(StepTime):
         prefill_kv_tokens: int,
         decode_requests: int,
         decode_kv_tokens: int,
+        drafted_tokens: int = 0,
     ) -> float:
         return 1000.0
 
@@ -45,6 +46,7 @@ class _Uneven(StepTime):
         prefill_kv_tokens: int,
         decode_requests: int,
         decode_kv_tokens: int,
+        drafted_tokens: int = 0,
     ) -> float:
         return self._scale * (
             8.0

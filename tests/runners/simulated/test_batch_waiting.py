@@ -86,7 +86,7 @@ def test_a_preempted_request_is_never_held_and_lets_nobody_in(serve: Serve, poli
 
 
 def test_a_timeout_of_zero_is_the_engines_own_behaviour(serve: Serve) -> None:
-    requests = [Request(0.75 * i, 30, 4) for i in range(6)]
+    requests = [Request(0.75 * i, 30, 8) for i in range(6)]
     options = {"blocks": 5, "max_num_batched_tokens": 40}
     own = serve(*requests, **options)
     assert serve(*requests, **options, batch_wait_min_requests=4) == own

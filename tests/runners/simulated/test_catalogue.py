@@ -75,6 +75,11 @@ def test_a_gpu_has_the_figures_of_its_data_sheet() -> None:
         ("Qwen/Qwen3-0.6B", 0.596),
         ("Qwen/Qwen3-8B", 8.191),
         ("Qwen/Qwen3-32B", 32.762),
+        ("Qwen/Qwen3-30B-A3B", 30.532),
+        ("Qwen/Qwen3-235B-A22B", 235.094),
+        ("mistralai/Mixtral-8x7B-Instruct-v0.1", 46.703),
+        ("mosaicml/mpt-7b", 6.649),
+        ("tiiuae/falcon-180B", 179.5),
         ("01-ai/Yi-34B", 34.389),
         ("microsoft/phi-4", 14.660),
     ],
@@ -87,6 +92,31 @@ def test_fp8_checkpoints_keep_embeddings_in_bf16() -> None:
     embeddings = 2 * 128256 * 8192
     weights = model("nvidia/Llama-3.3-70B-Instruct-FP8").weight_bytes
     assert weights == pytest.approx(70.55e9 + embeddings, rel=1e-3)
+
+
+@pytest.mark.parametrize(("name", "gib"), [("gpt-oss-120b", 60.8), ("gpt-oss-20b", 12.8)])
+def test_four_bit_experts_come_to_the_published_checkpoint(name: str, gib: float) -> None:
+    # gpt-oss model card (arXiv 2508.10925), table 1.
+    assert model(name).weight_bytes / 2**30 == pytest.approx(gib, rel=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "embeddings", "billions"),
+    # Published figures count the embeddings once (gpt-oss) or twice.
+    [
+        ("gpt-oss-120b", 1, 5.13),
+        ("gpt-oss-20b", 1, 3.61),
+        ("qwen3-30b-a3b", 2, 3.3),
+        ("qwen3-235b-a22b", 2, 22.0),
+        ("mixtral-8x7b", 2, 12.9),
+    ],
+)
+def test_active_parameters_are_those_published(
+    name: str, embeddings: int, billions: float
+) -> None:
+    it = model(name)
+    looked_up = embeddings * it.vocab_size * it.hidden_size
+    assert it.active_parameters + looked_up == pytest.approx(1e9 * billions, rel=0.02)
 
 
 def test_kv_bytes_per_token_follow_the_key_value_heads() -> None:

@@ -20,12 +20,50 @@ LLAMA = {
     "vocab_size": 128256,
     "max_position_embeddings": 131072,
 }
-MIXTRAL = {**LLAMA, "model_type": "mixtral", "num_local_experts": 8}
+MIXTRAL = {
+    **LLAMA,
+    "model_type": "mixtral",
+    "num_local_experts": 8,
+    "num_experts_per_tok": 2,
+}
+QWEN3_MOE = {
+    **LLAMA,
+    "model_type": "qwen3_moe",
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+    "moe_intermediate_size": 768,
+}
+GPT_OSS = {
+    **LLAMA,
+    "model_type": "gpt_oss",
+    "num_local_experts": 32,
+    "num_experts_per_tok": 4,
+    "sliding_window": 128,
+    "layer_types": ["sliding_attention", "full_attention"] * 16,
+    "quantization_config": {
+        "quant_method": "mxfp4",
+        "modules_to_not_convert": ["model.layers.*.self_attn", "lm_head"],
+    },
+}
+FIELDS = [
+    *LLAMA,
+    *("head_dim", "quantization_config", "sliding_window", "layer_types", "use_sliding_window"),
+    *("num_experts", "num_local_experts", "num_experts_per_tok", "mlp_only_layers"),
+]
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
+
+
+def without(config: Mapping[str, object], field: str) -> Mapping[str, object]:
+    return {name: value for name, value in config.items() if name != field}
+
+
+def float_groups(bits: int, size: int) -> Mapping[str, object]:
+    weights = {"type": "float", "num_bits": bits, "group_size": size}
+    return {"config_groups": {"group_0": {"weights": weights}}}
 
 
 def written(folder: Path, config: object) -> Path:
@@ -62,6 +100,10 @@ def test_heads_left_out_are_derived(tmp_path: Path) -> None:
         ({"quant_method": "gptq", "bits": 8}, "int8"),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "int4"),
         ({"quant_algo": "W4A16_AWQ"}, "int4"),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4", "group_size": 16}, "nvfp4"),
+        ({"quant_method": "mxfp4"}, "mxfp4"),
+        (float_groups(4, 16), "nvfp4"),
+        (float_groups(4, 32), "mxfp4"),
         ({"config_groups": {"group_0": {"weights": {"type": "float", "num_bits": 8}}}}, "fp8"),
         ({"config_groups": {"group_0": {"weights": {"type": "int", "num_bits": 4}}}}, "int4"),
     ],
@@ -82,13 +124,20 @@ def test_quantisation_written_beside_the_config_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "refusal"),
     [
-        ({k: v for k, v in LLAMA.items() if k != "hidden_size"}, "`hidden_size` is missing"),
+        (without(LLAMA, "hidden_size"), "`hidden_size` is missing"),
         ({**LLAMA, "vocab_size": 0}, "`vocab_size >= 1` must hold, but it is 0"),
         ({**LLAMA, "vocab_size": True}, "`vocab_size >= 1` must hold, but it is True"),
         ({**LLAMA, "model_type": "mamba"}, "`model_type` must be llama, .*but is 'mamba'"),
-        ({**LLAMA, "quantization_config": {"quant_algo": "NVFP4"}}, "must be fp8, int8 or int4"),
-        (MIXTRAL, "mixture-of-experts models are not modelled yet"),
-        ({**LLAMA, "num_experts": 128}, "mixture-of-experts models are not modelled yet"),
+        ({**LLAMA, "quantization_config": float_groups(4, 7)}, "must be fp8, int8, int4, nvfp4"),
+        ({**LLAMA, "kv_lora_rank": 512}, "`kv_lora_rank` says multi-head latent attention"),
+        ({**LLAMA, "mamba_d_state": 128}, "`mamba_d_state` says state-space layers"),
+        ({**LLAMA, "layer_types": ["linear_attention"]}, "but one is 'linear_attention'"),
+        (without(MIXTRAL, "num_experts_per_tok"), "`num_experts_per_tok` is missing"),
+        (without(MIXTRAL, "num_local_experts"), "`num_experts` is missing"),
+        ({**MIXTRAL, "num_experts_per_tok": 9}, "must hold, but got 9 > 8"),
+        ({**QWEN3_MOE, "decoder_sparse_step": 2}, "`decoder_sparse_step` must be 1"),
+        ({**QWEN3_MOE, "mlp_only_layers": [0]}, "`mlp_only_layers` empty"),
+        ({**LLAMA, "num_experts": 128}, "`num_experts` says a mixture of experts, but"),
         ([LLAMA], "must be a JSON object, but is a list"),
     ],
 )
@@ -104,12 +153,99 @@ def test_a_folder_without_a_config_is_refused(tmp_path: Path) -> None:
         read_model(tmp_path, "mine")
 
 
+@pytest.mark.parametrize(
+    ("config", "experts"),
+    [
+        (LLAMA, (0, 0, 0, 0)),
+        ({**LLAMA, "num_experts": 1}, (0, 0, 0, 0)),
+        (MIXTRAL, (8, 2, 14336, 0)),
+        (QWEN3_MOE, (128, 8, 768, 0)),
+        (
+            {**QWEN3_MOE, "model_type": "qwen2_moe", "shared_expert_intermediate_size": 5632},
+            (128, 8, 768, 5632),
+        ),
+        (
+            {**MIXTRAL, "model_type": "minimax_m2", "shared_intermediate_size": 0},
+            (8, 2, 14336, 0),
+        ),
+        (GPT_OSS, (32, 4, 14336, 0)),
+    ],
+)
+def test_experts_are_read_by_each_familys_names(
+    config: object, experts: tuple[int, int, int, int], tmp_path: Path
+) -> None:
+    read = read_model(written(tmp_path, config), "mine")
+    assert experts == (
+        read.num_experts,
+        read.num_experts_per_tok,
+        read.moe_intermediate_size,
+        read.shared_expert_intermediate_size,
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "window"),
+    [
+        ({**LLAMA, "model_type": "mistral", "sliding_window": 4096}, (4096, 32)),
+        ({**LLAMA, "model_type": "mistral", "sliding_window": None}, (0, 0)),
+        ({**LLAMA, "model_type": "phi3", "sliding_window": 262144}, (0, 0)),
+        (GPT_OSS, (128, 16)),
+        (without(GPT_OSS, "layer_types"), (128, 16)),
+        ({**LLAMA, "model_type": "qwen2", "sliding_window": 4096}, (0, 0)),
+        (
+            {
+                **LLAMA,
+                "model_type": "qwen2",
+                "sliding_window": 4096,
+                "use_sliding_window": True,
+                "max_window_layers": 28,
+            },
+            (4096, 4),
+        ),
+        (
+            {
+                **LLAMA,
+                "model_type": "qwen3",
+                "sliding_window": 4096,
+                "use_sliding_window": False,
+            },
+            (0, 0),
+        ),
+    ],
+)
+def test_windows_count_where_they_are_in_use(
+    config: object, window: tuple[int, int], tmp_path: Path
+) -> None:
+    read = read_model(written(tmp_path, config), "mine")
+    assert window == (read.sliding_window, read.sliding_window_layers)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "attention_dtype"),
+    [
+        (["lm_head"], None),
+        (["model.layers.*.self_attn"], "bf16"),
+        (["re:.*self_attn.*"], "bf16"),
+        (["model.layers.0.self_attn*"], None),
+        ([f"model.layers.{i}.self_attn*" for i in range(32)], "bf16"),
+        ([f"model.layers.{i}.self_attn.k_norm" for i in range(32)], None),
+        ("lm_head", None),
+    ],
+)
+def test_attention_left_out_of_a_quantisation_stays_in_bf16(
+    left_out: object, attention_dtype: str | None, tmp_path: Path
+) -> None:
+    quantisation = {"quant_algo": "NVFP4", "exclude_modules": left_out}
+    read = read_model(written(tmp_path, {**LLAMA, "quantization_config": quantisation}), "mine")
+    assert (read.weight_dtype, read.attention_dtype) == ("nvfp4", attention_dtype)
+
+
 @given(st.binary())
 def test_whatever_a_config_holds_it_is_read_or_refused(content: bytes) -> None:
     assert one_line(read_or_refused(content))
 
 
-@given(st.dictionaries(st.sampled_from([*LLAMA, "head_dim", "quantization_config"]), JUNK))
+@given(st.dictionaries(st.sampled_from(FIELDS), JUNK))
 def test_whatever_a_field_holds_it_is_read_or_refused(junk: Mapping[str, object]) -> None:
     assert one_line(read_or_refused(json.dumps({**LLAMA, **junk}).encode()))
 

@@ -2,83 +2,22 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from itertools import pairwise
 
 import pytest
 from hypothesis import assume, given
-from hypothesis import strategies as st
 
-from objectives import Load, Request, Workload
 from runners.simulated.kv_cache import blocks_for
 from runners.simulated.replica import Replica, StepEvent
 from runners.simulated.scheduler import Scheduler
-from runners.simulated.settings import SchedulerSettings
 from runners.simulated.simulation import Run, simulate
 from runners.simulated.step_time import StepTime
 
+from .cases import GROUP_TOKENS, Case, cases
+
 Build = Callable[..., Replica]
 Uneven = Callable[..., StepTime]
-GROUP_TOKENS = 32
-LONGEST_TOKENS = 210
-
-
-@dataclass(frozen=True)
-class Case:
-    requests: tuple[Request, ...]
-    settings: SchedulerSettings
-    blocks: int
-    prefix_caching: bool
-
-    @property
-    def load(self) -> Load:
-        return Load(workload=Workload(name="t", requests=self.requests))
-
-    def longer(self, factor: int) -> "Case":
-        """The same in a world where everything takes longer."""
-        wait_ms = factor * self.settings.batch_wait_timeout_ms
-        return replace(
-            self,
-            requests=tuple(replace(r, arrival_s=factor * r.arrival_s) for r in self.requests),
-            settings=replace(self.settings, batch_wait_timeout_ms=wait_ms),
-        )
-
-
-requests_st = st.builds(
-    Request,
-    arrival_s=st.floats(0, 0.4),
-    input_tokens=st.integers(1, 150),
-    output_tokens=st.integers(1, 60),
-    priority=st.integers(0, 2),
-    # Few, so that prompts share them, also among themselves.
-    blocks=st.lists(st.integers(1, 3), max_size=4).map(tuple),
-)
-settings_st = st.builds(
-    SchedulerSettings,
-    max_num_seqs=st.integers(1, 8),
-    max_num_batched_tokens=st.integers(8, 128) | st.integers(LONGEST_TOKENS, 600),
-    enable_chunked_prefill=st.booleans(),
-    long_prefill_token_threshold=st.sampled_from([0, 0, 16, 50]),
-    scheduling_policy=st.sampled_from(["fcfs", "priority"]),
-    batch_policy=st.sampled_from(["continuous", "prefill_first", "decode_first", "static"]),
-    batch_wait_timeout_ms=st.sampled_from([0.0, 0.0, 20.0, 100.0, 1000.0]),
-    batch_wait_min_requests=st.sampled_from([0, 2, 4]),
-)
-
-
-@st.composite
-def cases(draw: st.DrawFn) -> Case:
-    drawn = draw(st.lists(requests_st, min_size=1, max_size=12))
-    requests = [
-        replace(r, blocks=r.blocks[: r.input_tokens // GROUP_TOKENS])
-        for r in sorted(drawn, key=lambda r: r.arrival_s)
-    ]
-    least = max(blocks_for(r.input_tokens + r.output_tokens) for r in requests)
-    spare = draw(st.integers(0, 10) | st.just(1000))
-    options = draw(settings_st)
-    if options.max_num_batched_tokens < LONGEST_TOKENS:
-        options = replace(options, enable_chunked_prefill=True)
-    return Case(tuple(requests), options, least + spare, draw(st.booleans()))
 
 
 def engine(
@@ -110,22 +49,6 @@ def times_s(run: Run) -> list[float]:
         for result in run.results
         for ms in (result.ttft_ms, result.e2el_ms)
     ]
-
-
-@given(case=cases())
-def test_decoding_many_steps_at_once_is_the_same_as_step_by_step(
-    replica: Build, uneven: Uneven, case: Case
-) -> None:
-    fast = engine(replica, case, uneven())
-    slow, _, by_step = observed(replica, case, uneven())
-    at_once = simulate(case.load, [fast])
-    assert times_s(at_once) == pytest.approx(times_s(by_step), abs=1e-9)
-    assert at_once.duration_s == pytest.approx(by_step.duration_s, abs=1e-9)
-    assert fast.steps == slow.steps
-    assert fast.scheduler.preemptions == slow.scheduler.preemptions
-    assert fast.scheduler.cached_tokens == slow.scheduler.cached_tokens
-    assert fast.busy_s == pytest.approx(slow.busy_s, abs=1e-9)
-    assert fast.running_s == pytest.approx(slow.running_s, abs=1e-9)
 
 
 @given(case=cases())
@@ -162,18 +85,18 @@ def test_no_step_goes_over_the_slots_the_tokens_or_the_kv_blocks(
         assert len(served.scheduler.running) <= case.settings.max_num_seqs
         free = served.scheduler.cache.available
         assert free >= 0
-        assert free == case.blocks - held_blocks(served.scheduler)
+        assert free == case.blocks - held_blocks(served.scheduler, event)
 
     served = engine(replica, case, uneven(), check)
     simulate(case.load, [served])
 
 
-def held_blocks(scheduler: Scheduler) -> int:
-    """Blocks of everybody that runs, those of a shared prefix counted once."""
+def held_blocks(scheduler: Scheduler, event: StepEvent) -> int:
+    """Blocks of everybody in the step, those of a shared prefix counted once."""
     own, shared = 0, set[int]()
+    granted = {**dict(event.prefills), **dict.fromkeys(event.decodes, 1)}
     for sequence in scheduler.running:
-        decoding = sequence.decoding
-        computed = scheduler.decodes.computed(sequence) if decoding else sequence.computed
+        computed = sequence.computed + granted.get(sequence.index, 0)
         own += blocks_for(computed) - blocks_for(sequence.groups * GROUP_TOKENS)
         shared.update(sequence.request.blocks[: sequence.groups])
     return own + len(shared) * blocks_for(GROUP_TOKENS)

@@ -116,28 +116,10 @@ def test_a_preempted_request_comes_back_to_the_prefix_it_shared(serve: Serve) ->
     ]
 
 
-def test_a_request_refused_for_its_idle_prefix_is_looked_at_again_when_that_is_evicted(
-    serve: Serve,
-) -> None:
-    # Of 8 blocks request 1 holds six, and two are the idle prefix of request 2, which needs those
-    # and one more. Once the eighth token of request 1 has evicted them, one is enough to start.
-    log = serve(
-        Request(0, 33, 1, blocks=(1,)),
-        Request(10, 90, 8),
-        Request(15.5, 65, 1, blocks=(1,)),
-        prefix_caching=True,
-        group_tokens=32,
-        blocks=8,
-        max_num_batched_tokens=17,
-    )
-    assert log[-6:] == [
-        "20 decode 1",
-        "21 decode 1",
-        "22 prefill 2:16 decode 1",
-        "23 prefill 2:17",
-        "24 prefill 2:17",
-        "25 prefill 2:15",
-    ]
+def test_a_prompt_starts_only_where_all_of_it_would_fit(serve: Serve) -> None:
+    # Request 0 holds three of four blocks: a chunk of request 1 would find room, all of it not.
+    log = serve(Request(0, 33, 3), Request(0.5, 20, 1), blocks=4, max_num_batched_tokens=40)
+    assert log == ["0 prefill 0:33", "1 decode 0", "2 decode 0", "3 prefill 1:20"]
 
 
 def test_a_prompt_that_repeats_a_block_gives_everything_back(

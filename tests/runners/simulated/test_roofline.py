@@ -5,13 +5,16 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runners.simulated.attention import pairs_in_window
 from runners.simulated.catalogue import gpu, gpus, model, models
 from runners.simulated.kernels import all_reduce_us
-from runners.simulated.roofline import Roofline, captured
+from runners.simulated.layers import captured
+from runners.simulated.roofline import Roofline
 from search_spaces.deployment import WEIGHT_BYTES, Deployment
 
 BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "roofline_vs_kernels.py"
@@ -21,7 +24,7 @@ HAS_KERNELS = (
 
 Step = tuple[int, int, int, int, int]
 STEPS = st.tuples(
-    st.integers(0, 64),
+    st.integers(1, 64),
     st.integers(0, 20_000),
     st.integers(0, 2_000_000),
     st.integers(0, 1100),
@@ -160,3 +163,93 @@ def test_its_uncertainty_is_what_the_benchmark_finds() -> None:
     figures = f"within {found['median_percent']} % (median) and {found['p90_percent']} % (p90)"
     assert found["steps"] == 231
     assert figures in Roofline.uncertainty
+
+
+def test_a_lone_decode_reads_only_the_experts_it_is_routed_to() -> None:
+    sparse, dense = roofline("qwen3-30b-a3b"), roofline("qwen3-32b")
+    one_mixture, one_dense = (it.step_ms(0, 0, 0, 1, 1024) for it in (sparse, dense))
+    full_mixture, full_dense = (it.step_ms(0, 0, 0, 64, 64 * 1024) for it in (sparse, dense))
+    assert one_mixture < 0.3 * one_dense
+    assert full_mixture / one_mixture > 2 * full_dense / one_dense
+
+
+@pytest.mark.parametrize(
+    ("model_name", "gpu_name", "gpus", "prefill_ms", "decode_ms", "decodes_ms"),
+    # aiconfigurator-core 0.12.0: a prompt of 8192, then 1 and 64 decodes at 1024.
+    [
+        ("qwen3-30b-a3b", "h100_sxm", 1, 153.2, 4.7, 24.2),
+        ("mixtral-8x7b", "h100_sxm", 4, 125.5, 4.0, 11.9),
+        ("mixtral-8x7b", "a100_sxm", 4, 371.1, 6.4, 19.7),
+        ("qwen3-235b-a22b", "h100_sxm", 8, 253.2, 7.8, 27.7),
+        ("nvidia/MiniMax-M2.5-NVFP4", "b200_sxm", 2, 91.2, 4.6, 12.8),
+        ("gpt-oss-120b", "h100_sxm", 2, 124.5, 3.7, 13.6),
+    ],
+)
+def test_mixtures_take_what_measured_kernels_take(
+    model_name: str,
+    gpu_name: str,
+    gpus: int,
+    prefill_ms: float,
+    decode_ms: float,
+    decodes_ms: float,
+) -> None:
+    steps = roofline(model_name, gpu_name, gpus, model(model_name).weight_dtype)
+    took = [
+        steps.step_ms(*step)
+        for step in ((1, 8192, 0, 0, 0), (0, 0, 0, 1, 1024), (0, 0, 0, 64, 65536))
+    ]
+    assert took == pytest.approx([prefill_ms, decode_ms, decodes_ms], rel=0.2)
+
+
+def test_four_bit_floats_speed_up_decodes_everywhere_and_prefills_on_blackwell() -> None:
+    prefill, decode = (1, 4096, 0, 0, 0), (0, 0, 0, 1, 1024)
+    gains = {
+        gpu_name: [
+            roofline("qwen3-32b", gpu_name).step_ms(*step)
+            / roofline("qwen3-32b", gpu_name, weight_dtype="nvfp4").step_ms(*step)
+            for step in (prefill, decode)
+        ]
+        for gpu_name in ("h100_sxm", "b200_sxm")
+    }
+    assert gains["h100_sxm"][0] < 1 < 2 < gains["h100_sxm"][1]
+    assert gains["b200_sxm"][0] > 1.5
+    assert gains["b200_sxm"][1] > 1.5
+
+
+def test_a_window_bounds_what_a_long_context_costs() -> None:
+    windowed = roofline("mistralai/Mistral-7B-v0.1")
+    full = roofline("mistralai/Mistral-7B-Instruct-v0.3")
+    for step in ((1, 512, 1024, 0, 0), (0, 0, 0, 16, 16 * 4096)):
+        assert windowed.step_ms(*step) == pytest.approx(full.step_ms(*step), rel=0.01)
+    at_window, beyond = (windowed.step_ms(0, 0, 0, 16, 16 * n) for n in (4096, 32768))
+    assert beyond == at_window
+    assert full.step_ms(0, 0, 0, 16, 16 * 32768) > 2 * beyond
+    assert full.step_ms(1, 8192, 24576, 0, 0) > 1.2 * windowed.step_ms(1, 8192, 24576, 0, 0)
+
+
+@given(st.integers(0, 400), st.integers(0, 400), st.integers(1, 200))
+def test_pairs_in_a_window_are_those_counted_one_by_one(
+    chunk: int, earlier: int, window: int
+) -> None:
+    counted = sum(min(earlier + i, window) for i in range(1, chunk + 1))
+    growing = float(pairs_in_window(np.array(chunk), np.array(earlier), window))
+    assert growing == pytest.approx(counted)
+
+
+def test_what_is_said_of_dense_models_is_not_said_of_others() -> None:
+    plain = Roofline.uncertainty
+    said = {
+        name: roofline(name, weight_dtype=model(name).weight_dtype).uncertainty
+        for name in (
+            "llama-3.1-8b",
+            "minimax-m2.5",
+            "qwen3-32b-nvfp4",
+            "mistralai/Mistral-7B-v0.1",
+        )
+    }
+    assert said == {
+        "llama-3.1-8b": plain,
+        "minimax-m2.5": plain + "; mixtures of experts of this type unchecked",
+        "qwen3-32b-nvfp4": plain + "; 4-bit weights unchecked",
+        "mistralai/Mistral-7B-v0.1": plain + "; sliding windows unchecked",
+    }

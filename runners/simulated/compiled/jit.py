@@ -1,0 +1,32 @@
+"""Compilation by Numba, typed, and kept on disk from one process to the next."""
+
+from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from numba import njit
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def jit(function: Function) -> Function:
+    """Compiled as a part of whoever calls it."""
+    return cast(Function, njit(function))
+
+
+def kept(function: Function) -> Function:
+    """Compiled once and for all.
+
+    Numba compiles anew when the function's own file has changed, but not when one it calls from
+    another file has; so it is kept under a name that every file here is part of.
+    """
+    function.__qualname__ += f"_{_sources()}"
+    return cast(Function, njit(cache=True)(function))
+
+
+@cache
+def _sources() -> str:
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]

@@ -1,0 +1,363 @@
+"""``tune calibrate``: what a study on a real engine, or a step log, teaches the simulated one."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from objectives import Workload, parse_sla
+from results.record import TrialRecord
+from runners.simulated import catalogue
+from runners.simulated.calibration import (
+    Calibration,
+    FittedSteps,
+    Kept,
+    Parameters,
+    Probe,
+    Served,
+    learn_from_steps,
+    prior,
+    prior_of_fit,
+    rows_of,
+    save,
+)
+from runners.simulated.calibration.fitted import fit_rows
+from runners.simulated.calibration.probes import (
+    COMPARED,
+    TAILS,
+    TPOT,
+    TTFT,
+    errors,
+    held_out,
+    twin,
+)
+from runners.simulated.calibration.step_rows import Rows
+from runners.simulated.compiled.steps import Steps
+from runners.simulated.kv_cache import BLOCK_TOKENS
+from runners.simulated.step_times import step_time
+from runners.step_log import read_step_log, step_logs
+from search_spaces import Deployment
+from search_spaces.vllm import kv_tokens
+from tuner.capacity import offered_load
+from tuner.errors import BadInput
+from tuner.folder import Folder
+
+PLAIN = {"speculative_config": "none", "quantization": "none", "kv_cache_dtype": "auto"}
+"""Knobs of trials that are learnt from; with another value it would be another model's steps."""
+OBSERVED = (*COMPARED, *TAILS[TTFT], *TAILS[TPOT])
+KV_CAPACITY = "kv_capacity_tokens"
+
+
+def calibrate(
+    path: Path, *, served: Served | None = None, folder: Path | None = None
+) -> dict[str, Any]:
+    """Learn from a study's folder or a step log, and keep what was learnt.
+
+    Args:
+        served: what a bare log is of; without it nothing is kept.
+        folder: where calibrations are kept, if not in the user's.
+
+    Raises:
+        BadInput: there is nothing to learn from; says what, where and how to mend it.
+    """
+    if path.is_dir():
+        return {"calibrations": [_learnt(part, folder) for part in _parts(path)]}
+    return {"calibrations": [_learnt_from_log(path, served, folder)]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """The trials of a study that share a tensor-parallel size, and the logs of their launches."""
+
+    place: Path
+    served: Served
+    gpus: int
+    records: tuple[TrialRecord, ...]
+    workloads: Mapping[str, Workload]
+    logs: tuple[Path, ...]
+
+
+def _parts(path: Path) -> list[_Part]:
+    folder = Folder(path)
+    summary = _summary(folder)
+    records = [record for record in _records(folder) if _usable(record)]
+    if not records:
+        raise BadInput(
+            f"{folder.trials}: no trial was measured with plain weights, KV cache and no "
+            "speculation; calibrate from a study that has some."
+        )
+    names = sorted({record.objective for record in records})
+    workloads = dict(zip(names, folder.read_workloads(names), strict=True))
+    sizes = sorted({_tensor_parallel_size(record) for record in records})
+    logs = _logs(folder, _records(folder), sizes)
+    return [
+        _Part(
+            place=path,
+            served=_served(folder, summary, size),
+            gpus=_gpus(folder, summary),
+            records=tuple(r for r in records if _tensor_parallel_size(r) == size),
+            workloads=workloads,
+            logs=logs.get(size, ()),
+        )
+        for size in sizes
+    ]
+
+
+def _summary(folder: Folder) -> dict[str, Any]:
+    path = folder.summary
+    try:
+        summary = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise BadInput(
+            f"{folder.path} holds no summary.json; `tune calibrate` takes a study's folder or a "
+            "step log (logs/steps-N.csv)."
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is not JSON ({error}); `tune resume` writes it anew.") from error
+    if not isinstance(summary, dict):
+        raise BadInput(f"{path} must hold an object; `tune resume` writes it anew.")
+    if summary.get("simulated") is not False:
+        raise BadInput(
+            f"{folder.path} is of a simulated engine, which has nothing to teach; give a study "
+            "with --engine vllm."
+        )
+    return summary
+
+
+def _records(folder: Folder) -> list[TrialRecord]:
+    try:
+        lines = folder.trials.read_text("utf-8").splitlines()
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        raise BadInput(f"{folder.trials} cannot be read ({error}); give a whole study.") from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(TrialRecord.from_json(line))
+        except ValueError as error:
+            raise BadInput(
+                f"{folder.trials}:{number}: {error}; `tune resume` writes it anew."
+            ) from error
+    return found
+
+
+def _usable(record: TrialRecord) -> bool:
+    offered = record.loads.get("offered", {})
+    told = [offered.get(name) for name in COMPARED]
+    return (
+        record.answered
+        and record.failure is None
+        and not record.stopped_early
+        and all(record.config.get(name, value) == value for name, value in PLAIN.items())
+        and all(isinstance(value, (int, float)) and value > 0 for value in told)
+    )
+
+
+def _served(folder: Folder, summary: Mapping[str, Any], size: int) -> Served:
+    hardware = summary.get("hardware")
+    gpu = hardware.get("gpu") if isinstance(hardware, dict) else None
+    told = (gpu, summary.get("model"), summary.get("engine_version"))
+    if not all(isinstance(one, str) and one for one in told):
+        raise BadInput(
+            f"{folder.summary} must name hardware, model and engine_version; `tune resume` "
+            "writes it anew."
+        )
+    return Served(
+        gpu=str(told[0]),
+        model=str(told[1]),
+        engine_version=str(told[2]),
+        tensor_parallel_size=size,
+    )
+
+
+def _gpus(folder: Folder, summary: Mapping[str, Any]) -> int:
+    gpus = summary["hardware"].get("gpus")
+    if isinstance(gpus, bool) or not isinstance(gpus, int) or gpus < 1:
+        raise BadInput(f"{folder.summary}: hardware.gpus must be a number, but is {gpus!r}.")
+    return gpus
+
+
+def _tensor_parallel_size(record: TrialRecord) -> int:
+    return int(record.config.get("tensor_parallel_size", 1))
+
+
+def _logs(
+    folder: Folder, records: Sequence[TrialRecord], sizes: Sequence[int]
+) -> dict[int, tuple[Path, ...]]:
+    """Step logs by tensor-parallel size, as far as it is certain which launch wrote them."""
+    bases = {folder.logs / f"{log.name.partition('.csv')[0]}.csv" for log in _step_files(folder)}
+    ordered = sorted(bases, key=lambda log: int(log.stem.partition("-")[2]))
+    if len(sizes) == 1:
+        return {sizes[0]: tuple(file for log in ordered for file in step_logs(log))}
+    launches = {r.launch_id: _tensor_parallel_size(r) for r in records if r.answered}
+    if len(launches) != len(ordered):
+        return {}  # some launch was tried twice
+    found: dict[int, tuple[Path, ...]] = {}
+    for log, (_, size) in zip(ordered, sorted(launches.items(), key=str), strict=True):
+        found[size] = (*found.get(size, ()), *step_logs(log))
+    return found
+
+
+def _step_files(folder: Folder) -> list[Path]:
+    files = folder.logs.glob("steps-*.csv*")
+    return [f for f in files if f.name.partition(".csv")[0].partition("-")[2].isdecimal()]
+
+
+def _learnt(part: _Part, folder: Path | None) -> dict[str, Any]:
+    log, notes = _log(part.logs)
+    deployment = _deployment(part)
+    fitted: FittedSteps | None = None
+    if deployment is not None:
+        size = part.served.tensor_parallel_size
+        steps = step_time(deployment, tensor_parallel_size=size).steps
+        before = prior(size)
+        if log is not None:
+            before = learn_from_steps(steps, log, before)
+    elif log is not None:
+        fitted = fit_rows(log)
+        steps, before = fitted.steps, replace(prior_of_fit(), steps=len(log))
+    else:
+        raise BadInput(
+            f"{part.place}: there is no step-time model of {part.served.model} on "
+            f"{part.served.gpu}, and no step log to fit one to ({'; '.join(notes)})."
+        )
+    probes = _probes(part, steps, deployment)
+    after, others = held_out([probe for _, probe in probes], before)
+    after = replace(after, kv_offset_tokens=_kv_offset(part, deployment))
+    return {
+        **_learnt_json(after, part.served),
+        "fitted": None if fitted is None else _fitted_json(fitted),
+        "held_out": _held_out_json(probes, others),
+        "notes": notes,
+        "kept": str(save(Kept(after, fitted), part.served, folder)),
+    }
+
+
+def _log(logs: Sequence[Path]) -> tuple[Rows | None, list[str]]:
+    """The steps of a study's logs, or why there are none; trials can do without."""
+    if not logs:
+        return None, ["no step log, or several launches whose logs cannot be told apart"]
+    try:
+        return rows_of(*(read_step_log(log) for log in logs)), []
+    except (ValueError, OSError) as error:
+        return None, [f"step log: {error}"]
+
+
+def _deployment(part: _Part) -> Deployment | None:
+    """``None``: nobody knows how long steps take on it."""
+    try:
+        model, gpu = catalogue.model(part.served.model), catalogue.gpu(part.served.gpu)
+    except ValueError:
+        return None
+    longest = max(workload.longest_tokens for workload in part.workloads.values())
+    return Deployment(model=model, gpu=gpu, gpus=part.gpus, max_model_len=longest)
+
+
+def _probes(
+    part: _Part, steps: Steps, deployment: Deployment | None
+) -> list[tuple[TrialRecord, Probe]]:
+    probes = []
+    for record in part.records:
+        offered = record.loads["offered"]
+        workload = part.workloads[record.objective]
+        rate = offered.get("request_rate")
+        if workload.concurrency is None and rate and rate != workload.request_rate:
+            workload = workload.at_rate(rate)
+        capacity = offered.get(KV_CAPACITY)
+        if not capacity and deployment is not None:
+            capacity = kv_tokens(deployment, record.config)
+        if not capacity or capacity < workload.longest_tokens:
+            continue
+        bounds = parse_sla(",".join(record.sla)) if record.sla else ()
+        load = offered_load(workload, bounds)
+        run = twin(record.config, load, steps, blocks=int(capacity) // BLOCK_TOKENS)
+        probes.append((record, Probe(run, {name: offered.get(name) for name in OBSERVED})))
+    if not probes:
+        raise BadInput(
+            f"{part.place}: no trial says how many tokens its KV cache holds "
+            f"(`{KV_CAPACITY}`), and the model is not known well enough to estimate it."
+        )
+    return probes
+
+
+def _kv_offset(part: _Part, deployment: Deployment | None) -> int | None:
+    if deployment is None:
+        return None
+    beyond = [
+        int(told) - kv_tokens(deployment, record.config)
+        for record in part.records
+        if (told := record.loads["offered"].get(KV_CAPACITY))
+    ]
+    return round(median(beyond)) if beyond else None
+
+
+def _learnt_from_log(path: Path, served: Served | None, folder: Path | None) -> dict[str, Any]:
+    try:
+        rows = rows_of(read_step_log(path))
+    except FileNotFoundError:
+        raise BadInput(f"There is no file or folder {path}.") from None
+    except (ValueError, OSError) as error:
+        said = str(error) if str(path) in str(error) else f"{path}: {error}"
+        raise BadInput(said) from error
+    fitted = fit_rows(rows)
+    after = replace(prior_of_fit(), steps=len(rows))
+    kept = None if served is None else str(save(Kept(after, fitted), served, folder))
+    untold = "not kept: say what it ran on with --gpu, --model and --engine-version"
+    return {
+        **_learnt_json(after, served),
+        "fitted": _fitted_json(fitted),
+        "held_out": None,
+        "notes": [untold] if kept is None else [],
+        "kept": kept,
+    }
+
+
+def _learnt_json(found: Calibration, served: Served | None) -> dict[str, Any]:
+    values, spread = asdict(found.parameters), found.standard_errors
+    return {
+        "of": None if served is None else asdict(served),
+        "trials": found.probes,
+        "steps": found.steps,
+        "parameters": {
+            name: {"value": value, "standard_error": spread[name]}
+            for name, value in values.items()
+        },
+        "kv_offset_tokens": found.kv_offset_tokens,
+        "residual_sd": {
+            "log_ttft": found.ttft_sd,
+            "log_tpot": found.tpot_sd,
+            "log_throughput": found.throughput_sd,
+            "log_ttft_tail": found.ttft_tail_sd,
+            "log_tpot_tail": found.tpot_tail_sd,
+        },
+    }
+
+
+def _fitted_json(fitted: FittedSteps) -> dict[str, Any]:
+    spread = fitted.standard_errors
+    return {
+        "coefficients": {
+            name: {"value": value, "standard_error": spread[name]}
+            for name, value in fitted.coefficients.items()
+        },
+        "scatter": fitted.linear.scatter,
+        "rows": fitted.rows,
+        "largest_tokens": fitted.largest_tokens,
+    }
+
+
+def _held_out_json(
+    probes: Sequence[tuple[TrialRecord, Probe]], others: Sequence[Parameters]
+) -> dict[str, Any]:
+    """Mean absolute log errors, as the model came and as the other trials corrected it."""
+    before = [errors(probe, Parameters()) for _, probe in probes]
+    after = [errors(probe, one) for (_, probe), one in zip(probes, others, strict=True)]
+    return {
+        "before": {name: mean(abs(one[name]) for one in before) for name in COMPARED},
+        "after": {name: mean(abs(one[name]) for one in after) for name in COMPARED},
+        "trials": [
+            {"number": record.number, "before": old, "after": new}
+            for (record, _), old, new in zip(probes, before, after, strict=True)
+        ],
+    }
