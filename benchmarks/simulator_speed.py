@@ -1,32 +1,70 @@
-"""How fast the simulated engine is on one core, as JSON: python -m benchmarks.simulator_speed
+"""How fast the simulated engine is, as JSON: python -m benchmarks.simulator_speed
 
-Two loads on the default config: the chat preset at a stated rate, where prompts and decodes mix,
-and requests that all arrive at once with hardly a prompt, so that nearly every step decodes only.
+Engine steps a second of one core by step-time model, on the chat preset at a stated rate, where
+prompts and decodes mix, and on answers that all begin at once, where nearly every step decodes
+only; and many configs of the chat search space tried one after the other on some processes.
 """
 
+import os
+import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
 from statistics import median
 from typing import Any
 
 from benchmarks.machine import options, publish
-from objectives import Load, Measurement, Workload
+from objectives import Load, Workload
 from objectives.arrivals import AllAtOnce, Fixed, Synthetic
+from runners import EngineError
 from runners.simulated import SimulatedRunner
-from search_spaces import Config
+from runners.simulated.compiled.serve import limits_of, serve
+from runners.simulated.compiled.speculation import Model
+from runners.simulated.compiled.steps import Steps
+from runners.simulated.prefixes import in_kv_blocks
+from runners.simulated.settings import SchedulerSettings
+from runners.simulated.step_table import NO_SPECULATION
+from runners.simulated.step_times import step_time
+from search_spaces import Config, Deployment
+from search_spaces.vllm import kv_tokens
 from tuner.options import Options
+from tuner.problem import Problem
 from tuner.spec import deployment_of, problem_of, resolve
 
 PROMPT_TOKENS = 16
 ANSWER_TOKENS = 512
+GPUS = 4
 
 
-def chat(requests: int, request_rate: float) -> tuple[SimulatedRunner, Config, Workload]:
-    """The chat preset on 4 x H100 with the default config."""
-    asked = Options(objective="chat", requests=requests, request_rate=request_rate, gpus=4)
+class Drawn:
+    """Draws every knob's value uniformly, or by its logarithm."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
+        if log:
+            return round(low * (high / low) ** self._random.random())
+        return self._random.randrange(low, high + 1, step)
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        return self._random.uniform(low, high)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._random.choice(choices)
+
+
+@cache
+def chat(requests: int, request_rate: float) -> tuple[Problem, Deployment, Workload]:
+    """The chat preset on 4 x H100."""
+    asked = Options(objective="chat", requests=requests, request_rate=request_rate, gpus=GPUS)
     spec, flows = resolve(asked)
     problem = problem_of(spec, tuple(flow.workload for flow in flows))
-    return SimulatedRunner(deployment_of(spec)), problem.first[0][1], flows[0].workload
+    return problem, deployment_of(spec), flows[0].workload
 
 
 def decode_only(requests: int) -> Workload:
@@ -34,46 +72,96 @@ def decode_only(requests: int) -> Workload:
     return recipe.workload("decode only", requests=requests, seed=0)
 
 
-def timed(run: Callable[[], Measurement]) -> tuple[Measurement, float, float]:
-    """(what was measured, wall seconds, CPU seconds)."""
-    wall_s, cpu_s = time.perf_counter(), time.process_time()
-    measurement = run()
-    return measurement, time.perf_counter() - wall_s, time.process_time() - cpu_s
-
-
-def of(
-    runner: SimulatedRunner, config: Config, workload: Workload, repeats: int
+def speed(
+    deployment: Deployment, config: Config, steps: Steps, workload: Workload, repeats: int
 ) -> dict[str, float]:
-    """The first run computes step times that the others find in the cache."""
-    load = Load(workload=workload)
-    with runner.launch(config) as engine:
-        measurement, first_s, _ = timed(lambda: engine.measure(load))
-        again = [timed(lambda: engine.measure(load)) for _ in range(repeats)]
-    wall_s = median(wall_s for _, wall_s, _ in again)
-    steps, requests = measurement.engine["engine_steps"], len(workload.requests)
+    """The first run is left out: it may compile."""
+    workload = in_kv_blocks(workload)
+    limits = limits_of(
+        SchedulerSettings.of(config), group_tokens=workload.block_tokens, prefix_caching=True
+    )
+
+    def timed() -> tuple[int, float]:
+        began_s = time.process_time()
+        _, totals = serve(
+            Load(workload=workload),
+            limits,
+            Model(steps, NO_SPECULATION),
+            replicas=int(config["data_parallel_size"]),
+            blocks=kv_tokens(deployment, config) // 16,
+        )
+        return totals.steps, time.process_time() - began_s
+
+    timed()
+    runs = [timed() for _ in range(repeats)]
+    taken_s = median(taken_s for _, taken_s in runs)
     return {
-        "requests": requests,
-        "output_tokens": sum(request.output_tokens for request in workload.requests),
-        "engine_steps": steps,
-        "mean_running_per_replica": round(measurement.engine["mean_running"], 1),
-        "simulated_s": round(measurement.duration_s, 2),
-        "first_wall_s": round(first_s, 4),
-        "median_wall_s": round(wall_s, 4),
-        "median_cpu_s": round(median(cpu_s for _, _, cpu_s in again), 4),
-        "engine_steps_per_s": round(steps / wall_s),
-        "requests_per_s": round(requests / wall_s),
-        "simulated_s_per_s": round(measurement.duration_s / wall_s, 1),
+        "engine_steps": runs[0][0],
+        "median_cpu_s": round(taken_s, 4),
+        "engine_steps_per_cpu_s": round(runs[0][0] / taken_s),
     }
 
 
-def measure(requests: int, request_rate: float, repeats: int) -> Mapping[str, Any]:
-    runner, config, mixed = chat(requests, request_rate)
+def tried(share: tuple[int, int, int, float]) -> tuple[int, int]:
+    """Some configs of the space under one load: (served, that do not fit)."""
+    seed, configs, requests, request_rate = share
+    problem, deployment, workload = chat(requests, request_rate)
+    runner, drawn, served, unfit = SimulatedRunner(deployment), Drawn(seed), 0, 0
+    while served + unfit < configs:
+        config = problem.space.suggest(drawn)
+        if problem.space.broken_rules(config):
+            continue
+        try:
+            with runner.launch(config) as engine:
+                engine.measure(Load(workload=workload))
+            served += 1
+        except EngineError:
+            unfit += 1
+    return served, unfit
+
+
+def searched(configs: int, processes: int, requests: int, request_rate: float) -> dict[str, Any]:
+    """All of the configs, start of the processes included."""
+    shares = [(seed, configs // processes, requests, request_rate) for seed in range(processes)]
+    began_s = time.perf_counter()
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        found = list(pool.map(tried, shares))
+    taken_s = time.perf_counter() - began_s
     return {
-        "engine": runner.description.version,
+        "configs": sum(map(sum, found)),
+        "do_not_fit": sum(unfit for _, unfit in found),
+        "processes": processes,
+        "requests": requests,
+        "wall_s": round(taken_s, 1),
+        "configs_per_s": round(sum(map(sum, found)) / taken_s, 1),
+    }
+
+
+def measure(
+    requests: int, request_rate: float, repeats: int, configs: int, processes: int
+) -> Mapping[str, Any]:
+    problem, deployment, mixed = chat(requests, request_rate)
+    config = problem.first[0][1]
+    size = int(config["tensor_parallel_size"])
+    models = {
+        "measured kernels": step_time(deployment, tensor_parallel_size=size),
+        "roofline": step_time(deployment, tensor_parallel_size=size, prefer="roofline"),
+    }
+    return {
         "config": dict(config),
+        "request_rate_per_s": request_rate,
         "repeats": repeats,
-        "mixed": {"request_rate_per_s": request_rate, **of(runner, config, mixed, repeats)},
-        "decode_only": of(runner, config, decode_only(requests), repeats),
+        "by_model": {
+            name: {
+                "source": model.source,
+                "chat": speed(deployment, config, model.steps, mixed, repeats),
+                "decode_only": speed(
+                    deployment, config, model.steps, decode_only(requests), repeats
+                ),
+            }
+            for name, model in models.items()
+        },
+        "search": searched(configs, processes, 500, request_rate) if configs else None,
     }
 
 
@@ -81,9 +169,16 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--requests", type=int, default=600, metavar="N")
     parser.add_argument("--request-rate", type=float, default=50.0, metavar="PER_S")
-    parser.add_argument("--repeats", type=int, default=20, metavar="N")
+    parser.add_argument("--repeats", type=int, default=10, metavar="N")
+    parser.add_argument("--configs", type=int, default=10_000, metavar="N")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, metavar="N")
     given = parser.parse_args()
-    publish(lambda: measure(given.requests, given.request_rate, given.repeats), given.out)
+    publish(
+        lambda: measure(
+            given.requests, given.request_rate, given.repeats, given.configs, given.processes
+        ),
+        given.out,
+    )
 
 
 if __name__ == "__main__":

@@ -42,16 +42,23 @@ def test_startup_tells_what_help_costs_beside_a_bare_python(tmp_path: Path) -> N
     assert json.loads(out.read_text("utf-8")) == found
 
 
-def test_simulator_speed_tells_steps_and_requests_a_second_mixed_and_decoding_only() -> None:
-    found = measured("simulator_speed", "--requests", "8", "--request-rate", "4", "--repeats", "1")
-    assert list(found) == [*EVERY, "engine", "config", "repeats", "mixed", "decode_only"]
-    assert list(found["mixed"]) == ["request_rate_per_s", *RUN]
-    assert list(found["decode_only"]) == RUN
-    # One prefill step and one step for each further token, on each of four replicas.
-    kept = {
-        key: found["decode_only"][key] for key in ("requests", "output_tokens", "engine_steps")
-    }
-    assert kept == {"requests": 8, "output_tokens": 8 * 512, "engine_steps": 4 * 512}
+def test_simulator_speed_tells_steps_a_second_by_model_and_configs_a_second() -> None:
+    few = ("--requests", "8", "--repeats", "1", "--configs", "4", "--processes", "2")
+    found = measured("simulator_speed", "--request-rate", "4", *few)
+    assert list(found) == [
+        *EVERY,
+        "config",
+        "request_rate_per_s",
+        "repeats",
+        "by_model",
+        "search",
+    ]
+    assert list(found["by_model"]) == ["measured kernels", "roofline"]
+    for model in found["by_model"].values():
+        # One prefill step and one step for each further token, on each of four replicas.
+        assert model["decode_only"]["engine_steps"] == 4 * 512
+        assert list(model["chat"]) == ["engine_steps", "median_cpu_s", "engine_steps_per_cpu_s"]
+    assert (found["search"]["configs"], found["search"]["processes"]) == (4, 2)
 
 
 def test_study_speed_tells_what_a_whole_study_takes() -> None:

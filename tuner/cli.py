@@ -138,6 +138,45 @@ def sync(directory: Folder, mlflow: Mlflow = None, storage: Storage = None) -> E
     return Exit.DONE
 
 
+@app.command(epilog="Example: tune calibrate studies/chat-20260101T120000Z")
+def calibrate(
+    path: Annotated[
+        Path, typer.Argument(metavar="DIR|LOG.csv", help="A study's folder, or a step log.")
+    ],
+    gpu: Annotated[
+        str | None, typer.Option("--gpu", metavar="NAME", help="Of a log: what it ran on.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="ID|DIR", help="Of a log: what it served.")
+    ] = None,
+    engine_version: Annotated[
+        str | None, typer.Option("--engine-version", metavar="TEXT", help="Of a log: vLLM's.")
+    ] = None,
+    tensor_parallel_size: Annotated[
+        int, typer.Option("--tensor-parallel-size", metavar="N", min=1, help="Of a log.")
+    ] = 1,
+    as_json: AsJson = False,
+) -> Exit:
+    """Teach the simulated engine what a real one took."""
+    from runners.simulated.calibration import Served
+    from tuner.calibrate import calibrate as learn
+    from tuner.calibrate_text import text
+
+    served = None
+    if gpu and model and engine_version:
+        served = Served(
+            gpu=gpu,
+            model=model,
+            engine_version=engine_version,
+            tensor_parallel_size=tensor_parallel_size,
+        )
+    elif gpu or model or engine_version:
+        raise BadInput("--gpu, --model and --engine-version go together: give all three or none.")
+    found = learn(path, served=served)
+    typer.echo(json.dumps(found, indent=2, allow_nan=False) if as_json else text(found))
+    return Exit.DONE
+
+
 @app.command(epilog="Example: tune doctor --make-model tiny-llama")
 def doctor(
     make: Annotated[
