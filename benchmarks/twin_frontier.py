@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import options
-from benchmarks.twin_capacity import CASES, SYSTEMS, Case, offered, traffic
+from benchmarks.twin_capacity import CASES, SYSTEMS, Case, offered, slos, traffic
 from objectives import Load
 from objectives.arrivals import ClosedLoop, Fixed, Synthetic
 from runners.simulated import SimulatedRunner
@@ -124,7 +124,7 @@ def tensor_parallelism(gpu_name: str) -> list[dict[str, float]]:
 def schedulers(case: Case, requests: int) -> dict[str, list[dict[str, float]]]:
     """Each scheduler over the offered rate, Sarathi and vLLM V1 with a token budget of 512."""
     print(f"{case.model} on {case.gpus} x {case.gpu}, chat lengths of Sarathi-Serve's Table 2")
-    workload, slo = traffic(requests, seed=0), case.slos[0]
+    workload, slo = traffic(requests, seed=0), slos(case)[0]
     found: dict[str, list[dict[str, float]]] = {}
     for name, system in SYSTEMS.items():
         found[name] = []
@@ -212,9 +212,10 @@ def _draw_split(name: str, points: Sequence[Mapping[str, float]], path: Path) ->
             text = f"{point['tokens_per_s_per_gpu']:.0f}"
             axes.annotate(text, (at, point["step_ms"]), ha="center", va="bottom", fontsize=7)
         axes.set(xlabel="GPUs (TP)", title=f"batch {batch}")
+        axes.margins(y=0.12)
         if batch == SPLIT_BATCHES[0]:
             axes.set_ylabel("ms per decode step")
-            axes.legend(frameon=False, fontsize=7)
+    axes.legend(frameon=False, fontsize=7)
     figure.suptitle(f"70B fp8 on {name}: a decode step; above it tokens/s/GPU (roofline)")
     _save(figure, path)
 
@@ -226,8 +227,10 @@ def _draw_schedulers(name: str, curves: Mapping[str, Any], path: Path) -> None:
     left, right = figure.subplots(1, 2)
     for scheduler, points in curves.items():
         rates = [point["request_rate"] for point in points]
-        left.plot(rates, [point["p99_tbt_s"] for point in points], marker=".", label=scheduler)
-        right.plot(rates, [point["median_ttft_s"] for point in points], marker=".")
+        # vLLM V1 does as Sarathi does: dashes let both be seen.
+        style = {"marker": ".", "linestyle": "--" if scheduler == "vLLM V1" else "-"}
+        left.plot(rates, [point["p99_tbt_s"] for point in points], label=scheduler, **style)
+        right.plot(rates, [point["median_ttft_s"] for point in points], **style)
     left.set(xlabel="requests/s", ylabel="P99 time between tokens, s", yscale="log")
     right.set(xlabel="requests/s", ylabel="median TTFT, s", yscale="log")
     left.legend(frameon=False, fontsize=7)

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.twin_accuracy import static_batches, tables
+from benchmarks.twin_accuracy import kernel_tables, static_batches, tables
 from benchmarks.twin_accuracy.comparison import Comparison, compare, figures
 from benchmarks.twin_accuracy.measured import Group, Row, read
 from benchmarks.twin_accuracy.replay import KV_DTYPES, PROMPTS_PER_CLIENT
@@ -36,6 +36,7 @@ def measure(folder: Path) -> Mapping[str, Any]:
         "main": _main_group(groups),
         "groups": _every_group(groups),
         "static_batches": static_batches.measure(folder),
+        "kernel_tables": kernel_tables.measure(),
     }
 
 

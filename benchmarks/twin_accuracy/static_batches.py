@@ -42,6 +42,7 @@ def measure(folder: Path) -> Mapping[str, Any]:
             continue
         for gpus in (1, 2, 4):
             told[f"{name} on {gpus}"] = _on(name, gpus, printed)
+    print()
     return told
 
 

@@ -196,7 +196,7 @@ def test_the_command_prints_tables_and_writes_every_figure(tmp_path: Path) -> No
     done = command(FIXTURES, "--out", str(out))
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(out.read_text("utf-8"))
-    assert list(found) == ["paretune", "main", "groups", "static_batches"]
+    assert list(found) == ["paretune", "main", "groups", "static_batches", "kernel_tables"]
     assert [len(found["main"][kv_dtype]["table"]) for kv_dtype in ("bf16", "fp8")] == [8, 8]
     assert len(found["groups"]) == 4
     assert "zhipuai/GLM-5 fp8, b200_sxm: 1 of 1 rows: Unknown model" in done.stdout

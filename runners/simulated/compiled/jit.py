@@ -23,7 +23,17 @@ def kept(function: Function) -> Function:
     another file has; so it is kept under a name that every file here is part of.
     """
     function.__qualname__ += f"_{_sources()}"
-    return cast(Function, njit(cache=True)(function))
+    try:
+        return cast(Function, njit(cache=True)(function))
+    except RuntimeError:  # nowhere to write: neither beside this file nor in the user's cache
+        return jit(function)
+
+
+def is_kept(function: Callable[..., Any]) -> bool:
+    """Whether some process has compiled it before; else its first call takes half a minute."""
+    there = getattr(getattr(function, "_cache", None), "cache_path", None)
+    name = function.__name__ + f"_{_sources()}"
+    return there is not None and any(Path(there).glob(f"*.{name}-*.nbi"))
 
 
 @cache
