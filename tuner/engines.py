@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runners import Runner, leftovers
 from runners.attached import AttachedRunner
-from runners.simulated import SimulatedRunner
+from runners.simulated import SimulatedRunner, is_compiled
 from runners.vllm import Launch, VllmRunner, installed
 from runners.vllm.fork import forking
 from runners.vllm.server import Start
@@ -26,11 +26,14 @@ def engine_of(
 
     Args:
         logs: the folder for what engines write.
-        say: told of engines that a killed tuner left and that were ended.
+        say: told of what takes time before the first trial, such as ending engines that a killed
+            tuner left.
     """
     target = spec.target
     match target.engine:
         case "simulated":
+            if not is_compiled():
+                say("Compiling the simulation, once for this installation: half a minute.")
             yield SimulatedRunner(deployment_of(spec))
         case "openai":
             assert target.url is not None

@@ -1,6 +1,6 @@
 """The simulated engine: a discrete-event simulation of vLLM V1 on a GPU nobody needs to have.
 
-Figures are predictions. API-server and tokenizer time are not modelled.
+Figures are predictions. API-server and tokenizer time are not in them.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,8 @@ from dataclasses import replace
 
 from objectives import Load, Measurement
 from runners.base import Description, EngineError, FailureKind
+from runners.simulated.compiled.jit import is_kept
+from runners.simulated.compiled.loop import offer
 from runners.simulated.compiled.serve import limits_of, serve
 from runners.simulated.compiled.speculation import Model
 from runners.simulated.kv_cache import BLOCK_TOKENS
@@ -20,6 +22,11 @@ from search_spaces import Config, Deployment
 from search_spaces.vllm import fitting_sizes, kv_dtype, kv_tokens, vllm_space
 
 VLLM_VERSION = "0.32"
+
+
+def is_compiled() -> bool:
+    """Whether this installation has simulated before; else it first compiles for half a minute."""
+    return is_kept(offer)
 
 
 class SimulatedEngine:

@@ -100,7 +100,7 @@ def _offered(load: Load, state: State, limits: Limits, model: Model) -> float:
     number = len(state.sequences)
     if load.workload.concurrency is not None:
         slots = min(load.workload.concurrency, number)
-        return offer_closed(state, limits, model, slots, load.patience_s)
+        return offer_closed(state, limits, model, slots, float(load.patience_s))
     misses = load.hopeless() if load.hopeless else None
     for first, last in batches(number, checked=misses is not None):
         heard = int(state.finished_number[0])
@@ -108,7 +108,7 @@ def _offered(load: Load, state: State, limits: Limits, model: Model) -> float:
         finished = state.sequences[state.finished[heard : state.finished_number[0]]]
         if misses and _hopeless(misses, finished):
             return math.inf
-    end_s = float(state.sequences["arrival_s"][-1]) + load.patience_s
+    end_s = float(state.sequences["arrival_s"][-1] + load.patience_s)
     drain(state, limits, model, end_s)
     return end_s
 
