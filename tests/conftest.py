@@ -22,9 +22,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_sessionstart() -> None:
     """Compile the simulation: the first to use it says so, which no test should have to expect."""
-    deployment = Deployment(
-        model=model("llama-3.1-8b"), gpu=gpu("l4"), gpus=1, max_model_len=1024
-    )
+    deployment = Deployment(model=model("llama-3.1-8b"), gpu=gpu("l4"), gpus=1, max_model_len=1024)
     one = Workload(name="one", requests=(Request(0.0, 16, 2),))
     with SimulatedRunner(deployment).launch(vllm_space(deployment).default()) as engine:
         engine.measure(Load(workload=one))
