@@ -46,7 +46,7 @@ def _study(options: Options) -> Exit:
 
 
 def _plan(options: Options) -> Exit:
-    """Show what would be searched, tried first and spent; try nothing."""
+    """Show what would be searched, tried first, spent; try nothing."""
     from tuner.plan import plan
 
     typer.echo(plan(options))

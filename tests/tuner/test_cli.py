@@ -11,7 +11,7 @@ from tuner.cli import main
 from tuner.errors import EngineTrouble, Exit
 from tuner.options import Options
 
-COMMANDS = ["plan", "measure", "resume", "show", "sync", "doctor"]
+COMMANDS = ["plan", "measure", "resume", "show", "sync", "calibrate", "doctor"]
 LOADED = """
 import sys
 before = set(sys.modules)
