@@ -3,9 +3,8 @@
 import numpy as np
 
 from runners.simulated.compiled.state import Floats
-from runners.simulated.compiled.steps import Steps
 from runners.simulated.measured_kernels import MeasuredKernels
-from runners.simulated.step_table import Tabled, by_number
+from runners.simulated.step_table import NO_STEPS, Tabled, by_number
 
 DECODE_REQUESTS: Floats = np.exp2(np.arange(12.0))
 MEAN_KV: Floats = np.concatenate(([1.0], np.exp2(np.arange(5.0, 18.0, 0.5))))
@@ -20,21 +19,10 @@ def tabled(kernels: MeasuredKernels) -> Tabled:
     ``benchmarks.twin_accuracy`` says how far the tables are from the kernels asked one by one.
     """
     tokens_ms = by_number(kernels.non_attention_ms)
-    steps = Steps(
+    steps = NO_STEPS._replace(
         tokens_ms=tokens_ms,
         decode_tokens_ms=tokens_ms,
         communication_ms=by_number(kernels.communication_ms),
-        rows_ms=np.zeros(2),
-        prefill_ms=0.0,
-        prefill_pair_ms=0.0,
-        prefill_token_ms=0.0,
-        prefill_kv_ms=0.0,
-        decode_ms=0.0,
-        decode_kv_ms=0.0,
-        host_ms=0.0,
-        host_row_ms=0.0,
-        eager_ms=0.0,
-        largest_graph=0,
         decode_requests=DECODE_REQUESTS,
         decode_mean_kv=MEAN_KV,
         decode_grid_ms=_rising(_decode_attention_ms(kernels)),

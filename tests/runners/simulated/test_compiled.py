@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 
 from objectives import Load
 from objectives.sla import MissCount, parse_sla
+from runners.simulated import is_compiled
+from runners.simulated.compiled.jit import is_kept, kept
 from runners.simulated.compiled.serve import Totals, limits_of, serve
 from runners.simulated.compiled.speculation import Model, Speculation
 from runners.simulated.compiled.steps import Steps
@@ -100,3 +102,11 @@ def test_compiled_or_not_a_run_ends_once_its_verdict_is_certain(case: Case, limi
         replace(case, requests=requests).load, hopeless=lambda: MissCount(bounds, len(requests))
     )
     assert compiled(case, load)[0] == plain(case, load)[0]
+
+
+def test_an_installation_knows_whether_it_has_compiled_a_function() -> None:
+    def never_called() -> None: ...
+
+    # What runs before the first test has served a load.
+    assert is_compiled()
+    assert not is_kept(kept(never_called))
