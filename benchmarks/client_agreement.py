@@ -2,12 +2,15 @@
 
     --engine-command "DIR/bin/vllm serve" --model DIR
 
-Both send the same lengths at the same times (vLLM's by its dataset `timed_trace`), in turns. They
-count latency from different moments: ours from when a request was due, vLLM's from when it left.
+Both send the same lengths at the same times (vLLM's by its dataset `timed_trace`), in turns, each
+after a few requests that do not count: an engine left idle, as it is while `vllm bench serve` is
+imported, answers its next ones later. They count latency from different moments: ours from when a
+request was due, vLLM's from when it left.
 """
 
 import argparse
 import json
+import math
 import os
 import shlex
 import socket
@@ -16,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -30,6 +33,8 @@ from runners.plain_http import ask
 from runners.process import start
 
 READY_WITHIN_S = 300.0
+WARM_UP = 20
+"""Requests sent at once before each run, and left out of it."""
 METRICS = (
     "duration_s",
     "output_throughput",
@@ -91,6 +96,8 @@ def answers(engine: Engine) -> bool:
 
 def ours(engine: Engine, workload: Workload, salt: str) -> dict[str, float]:
     server = Server(url=engine.url, model=engine.model, vocab_size=engine.vocab_size)
+    first = replace(workload, requests=workload.requests[:WARM_UP]).at_rate(math.inf)
+    offer(server, Load(workload=first), salt=f"warm-up of {salt}")
     run = offer(server, Load(workload=workload), salt=salt)
     measured = Measurement(results=run.results, duration_s=run.duration_s, gpus=1)
     check_complete(len(measured.completed), workload)
@@ -102,6 +109,7 @@ def theirs(engine: Engine, trace: Path, workload: Workload, folder: Path) -> dic
     argv += ["--endpoint", "/v1/completions", "--model", engine.model, "--disable-tqdm"]
     argv += ["--dataset-name", "timed_trace", "--dataset-path", str(trace), "--ignore-eos"]
     argv += ["--num-prompts", str(len(workload.requests)), "--temperature", "0"]
+    argv += ["--num-warmups", str(WARM_UP)]
     argv += ["--timed-trace-label-timestamp", "arrival_s", "--timed-trace-sec-multiplier", "1"]
     argv += ["--timed-trace-label-input-length", "input_tokens"]
     argv += ["--timed-trace-label-output-length", "output_tokens"]
@@ -172,7 +180,7 @@ def measure(given: argparse.Namespace) -> Mapping[str, Any]:
     ):
         folder = Path(scratch)
         write_trace(workload, folder / "trace.jsonl")
-        ours(engine, workload, "warm-up")
+        ours(engine, workload, "all of it once")
         for repeat in range(given.repeats):
             pressures.append(cpu_pressure_avg10_percent())
             mine.append(ours(engine, workload, f"{given.seed}/{repeat}"))

@@ -52,13 +52,13 @@ class Case:
     """A model on GPUs, its SLOs (Table 3), Orca's batch, and the ratios the paper prints."""
 
     model: str
-    gpu: str
     gpus: int
-    p99_tbt_s: tuple[float, float] | None
-    """Strict and relaxed, as printed; ``None`` where the paper ran it on other hardware: then by
-    its rule, 5 and 25 times a decode step of 32 requests at 4096 tokens, on this hardware."""
     orca_batch: int
     printed: str
+    p99_tbt_s: tuple[float, float] | None = None
+    """Strict and relaxed, as printed; ``None`` where the paper ran it on other hardware: then by
+    its rule, 5 and 25 times a decode step of 32 requests at 4096 tokens, on this hardware."""
+    gpu: str = "a100_sxm"
 
     @property
     def deployment(self) -> Deployment:
@@ -83,7 +83,6 @@ def slos(case: Case) -> tuple[Slo, Slo]:
 CASES = {
     "mistral-7b": Case(
         model="mistralai/Mistral-7B-Instruct-v0.3",
-        gpu="a100_sxm",
         gpus=1,
         p99_tbt_s=(0.1, 0.5),
         orca_batch=16,
@@ -91,7 +90,6 @@ CASES = {
     ),
     "yi-34b": Case(
         model="01-ai/Yi-34B",
-        gpu="a100_sxm",
         gpus=2,
         p99_tbt_s=(0.2, 1.0),
         orca_batch=16,
@@ -99,17 +97,13 @@ CASES = {
     ),
     "llama-2-70b": Case(
         model="meta-llama/Llama-2-70b-hf",
-        gpu="a100_sxm",
         gpus=4,
-        p99_tbt_s=None,
         orca_batch=8,
         printed="strict: 4.3 x vLLM, 6.3 x Orca; on A40 TP 4 x PP 2, not on A100 TP 4",
     ),
     "falcon-180b": Case(
         model="tiiuae/falcon-180B",
-        gpu="a100_sxm",
         gpus=8,
-        p99_tbt_s=None,
         orca_batch=8,
         printed="strict: 3.6 x vLLM, 4.3 x its TP 8; up to 5.6 x (6.9 x in arXiv v1); "
         "Sarathi on A100 TP 4 x PP 2 over 100 Gb Ethernet, not on TP 8",

@@ -20,6 +20,8 @@ WEIGHT_BYTES = {
 }
 """Of 4-bit floats with their scales: a byte for 16 (nvfp4) or 32 (OCP MX) of them."""
 KV_BYTES = {"bf16": 2.0, "fp8": 1.0}
+KV_BLOCK_TOKENS = 16
+"""vLLM hands out its KV cache in blocks of so many tokens, where nobody says otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +209,8 @@ class Deployment:
         max_num_seqs: int,
         kv_dtype: str = "bf16",
     ) -> int:
-        """Tokens of KV cache one replica holds: what weights and activations leave.
+        """Tokens of KV cache one replica holds, in whole blocks: what weights and activations
+        leave.
 
         Negative when the weights do not fit. An estimate; a real engine logs its own.
         """
@@ -224,7 +227,7 @@ class Deployment:
         held = free / self.kv_bytes_per_token(tp, kv_dtype)
         if model.sliding_window and free > 0:
             held = max(held, self._windowed(held, max_num_seqs, max_num_batched_tokens))
-        return math.floor(held)
+        return math.floor(held / KV_BLOCK_TOKENS) * KV_BLOCK_TOKENS
 
     def _activation_bytes(self, tp: int) -> float:
         """Of one token in the step.
@@ -255,5 +258,6 @@ class Deployment:
         if left <= 0:
             return held
         if share == 1:
-            return max_num_seqs * self.max_model_len
+            blocks = math.ceil(self.max_model_len / KV_BLOCK_TOKENS)
+            return max_num_seqs * blocks * KV_BLOCK_TOKENS
         return left / (1 - share)

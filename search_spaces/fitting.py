@@ -9,10 +9,12 @@ CPU_MEMORY_SHARE = 0.2
 """vLLM's own 0.92 would take nearly all of a machine that others run on too."""
 LARGEST_DEFAULTS = (16384, 1024)
 """Token budget and batch that leave the least KV cache among the engine's defaults."""
+MOST_GPUS = 64
+"""Those of one host; engines over several hosts are not what this program tunes."""
 
 
 def fitting_sizes(deployment: Deployment) -> tuple[int, ...]:
-    """Tensor-parallel sizes that divide GPUs and heads and hold the weights and one request.
+    """Tensor-parallel sizes that divide GPUs and model and hold the weights and one request.
 
     Raises:
         ValueError: there is none; says how many GPUs would do.
@@ -32,20 +34,33 @@ def memory_share(gpu: Gpu) -> float:
 def _does_not_fit(deployment: Deployment) -> str:
     """What is too large, and what would mend it: more GPUs, or shorter requests."""
     model, gpu = deployment.model, deployment.gpu
-    sizes = [tp for tp in (1, 2, 4, 8, 16, 32, 64) if splits(deployment, tp)]
-    needed = next((tp for tp in sizes if _fits(deployment, tp)), None)
-    here = [tp for tp in _divisors(deployment.gpus) if splits(deployment, tp)]
-    longest = max(_kv_tokens(deployment, tp, *LARGEST_DEFAULTS) for tp in here)
-    advice = [f"--gpus {needed}"] if needed else []
-    if longest >= BUDGET_STEP_TOKENS:
-        rounded = longest // BUDGET_STEP_TOKENS * BUDGET_STEP_TOKENS
-        advice.append(f"--set max_model_len={rounded} (longer requests are left out)")
+    advice = [f"--gpus {needed}"] if (needed := _gpus_needed(deployment)) else []
+    if longest := _longest_tokens(deployment):
+        advice.append(f"--set max_model_len={longest} (longer requests are left out)")
+    none = f"no number of these GPUs up to {MOST_GPUS}"
+    mended = f"{' or '.join(advice)} would do" if advice else f"{none} would do: {_instead(gpu)}"
     return (
         f"{model.name} ({model.weight_bytes / 1e9:.0f} GB of weights) and one request of "
         f"{deployment.max_model_len} tokens do not fit on {deployment.gpus} x {gpu.name} "
-        f"({gpu.memory_gib:.0f} GiB each); "
-        f"{' or '.join(advice) or 'no number of these GPUs'} would do."
+        f"({gpu.memory_gib:.0f} GiB each); {mended}."
     )
+
+
+def _instead(gpu: Gpu) -> str:
+    return "name a smaller --model" if gpu.is_cpu else "name larger GPUs or a smaller --model"
+
+
+def _gpus_needed(deployment: Deployment) -> int | None:
+    """The fewest that one replica fits on, those that are there not counted."""
+    sizes = (tp for tp in range(1, MOST_GPUS + 1) if splits(deployment, tp))
+    return next((tp for tp in sizes if _fits(deployment, tp)), None)
+
+
+def _longest_tokens(deployment: Deployment) -> int:
+    """Of a request that the GPUs there are hold under any defaults; 0: of none worth a step."""
+    sizes = [tp for tp in _divisors(deployment.gpus) if splits(deployment, tp)]
+    held = max(_kv_tokens(deployment, tp, *LARGEST_DEFAULTS) for tp in sizes)
+    return max(0, held // BUDGET_STEP_TOKENS * BUDGET_STEP_TOKENS)
 
 
 def _divisors(number: int) -> list[int]:
@@ -53,10 +68,19 @@ def _divisors(number: int) -> list[int]:
 
 
 def splits(deployment: Deployment, tp: int) -> bool:
-    """Whether every GPU gets the same number of heads; KV heads may be replicated."""
+    """Whether every GPU gets the same number of heads and an equal part of each MLP.
+
+    KV heads may be replicated. vLLM refuses what it cannot divide evenly (``ensure_divisibility``
+    in ``vllm/distributed/utils.py``).
+    """
     model = deployment.model
     kv_heads = model.num_key_value_heads
-    return model.num_attention_heads % tp == 0 and (kv_heads % tp == 0 or tp % kv_heads == 0)
+    width = model.moe_intermediate_size if model.num_experts else model.intermediate_size
+    return (
+        model.num_attention_heads % tp == 0
+        and (kv_heads % tp == 0 or tp % kv_heads == 0)
+        and width % tp == 0
+    )
 
 
 def _fits(deployment: Deployment, tp: int) -> bool:

@@ -195,6 +195,8 @@ class Rule:
     reads: str
     reason: str
     holds: Callable[[Config], bool]
+    mend: Callable[[Config], str] = lambda config: "change a --set"
+    """From a config that breaks it to what the user may do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from search_spaces.deployment import Deployment
-from search_spaces.fitting import splits
+from search_spaces.fitting import BUDGET_STEP_TOKENS, MOST_GPUS, splits
 from search_spaces.space import Config, Rule
 
 WHOLE_PROMPTS = "max_num_batched_tokens >= max_model_len without chunked prefill"
@@ -61,6 +61,7 @@ def vllm_rules(deployment: Deployment) -> tuple[Rule, ...]:
             "weights and one longest request fit",
             f"the KV cache must hold one request of max_model_len = {longest} tokens",
             lambda c: kv_tokens(deployment, c) >= longest,
+            lambda c: _room_for(deployment, c),
         ),
         Rule(
             "fp8 needs a GPU with fp8 arithmetic",
@@ -71,3 +72,19 @@ def vllm_rules(deployment: Deployment) -> tuple[Rule, ...]:
             ),
         ),
     )
+
+
+def _room_for(deployment: Deployment, config: Config) -> str:
+    """How one longest request would fit after all: a shorter one, leaner steps, more GPUs."""
+    longest = deployment.max_model_len
+    shorter = kv_tokens(deployment, config) // BUDGET_STEP_TOKENS * BUDGET_STEP_TOKENS
+    ways = [f"--set max_model_len={shorter}"] if shorter > 0 else []
+    lean = {"max_num_batched_tokens": BUDGET_STEP_TOKENS, "max_num_seqs": BUDGET_STEP_TOKENS}
+    if kv_tokens(deployment, {**config, **lean}) >= longest:
+        ways.append(" ".join(f"--set {name}={tokens}" for name, tokens in lean.items()))
+    for tp in range(1, MOST_GPUS + 1):
+        sharded = {**config, "tensor_parallel_size": tp}
+        if splits(deployment, tp) and kv_tokens(deployment, sharded) >= longest:
+            ways.append(f"--gpus {tp} --set tensor_parallel_size={tp}")
+            break
+    return f"{' or '.join(ways)} would do" if ways else "change a --set"

@@ -1,7 +1,9 @@
 """Settings shared by all tests."""
 
 import signal
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 from objectives import Load, Request, Workload
@@ -27,3 +29,13 @@ def pytest_sessionstart() -> None:
     with SimulatedRunner(deployment).launch(vllm_space(deployment).default()) as engine:
         engine.measure(Load(workload=one))
         engine.measure(Load(workload=one.at_concurrency(1)))
+
+
+@pytest.fixture(autouse=True)
+def nothing_learnt_here(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Whoever runs the tests may have calibrated the simulation; these studies begin without."""
+    folder = tmp_path_factory.mktemp("data")
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder))
+    return folder

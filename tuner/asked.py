@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from objectives import Bound, Profile, Quadrant, parse_sla
 from objectives.sla import ordered
-from search_spaces import SearchSpace, Value
+from runners.simulated.drafting import drafter
+from search_spaces import Choice, Model, SearchSpace, Value
 from search_spaces.text import parse_domain, parse_value, plain, split
 from tuner import presets
 from tuner.duration import seconds
@@ -20,6 +21,7 @@ Knobs = tuple[dict[str, Value], dict[str, str]]
 Said = TypeVar("Said")
 MAKESPAN = "makespan_s"
 MAX_MODEL_LEN = "max_model_len"
+SPECULATION = "speculative_config"
 
 
 def asked_objectives(options: Options) -> tuple[str, tuple[Objective, ...]]:
@@ -106,6 +108,44 @@ def refuse_impossible_knobs(objectives: Iterable[Objective], space: SearchSpace)
         for entry, value in said:
             if plain(entry[1]) not in others:
                 _refuse_impossible(objective, space, entry, value)
+
+
+def refuse_unsimulated_speculation(
+    space: SearchSpace, model: Model, acceptance_rate: float | None
+) -> None:
+    """Check that a simulation knows all it needs to speculate.
+
+    Raises:
+        ValueError: the acceptance rate is missing, or a draft model is not one.
+    """
+    ways = _speculating(space)
+    if ways and acceptance_rate is None:
+        raise ValueError(
+            f"`{SPECULATION}` on a simulated engine needs --acceptance-rate, accepted tokens over "
+            "drafted ones: it depends on the text, and a simulation has none. A study with "
+            "--engine vllm measures it (acceptance_rate), and so does vLLM's own log."
+        )
+    for way in ways:
+        drafter(way, model)
+
+
+def refuse_idle_acceptance_rate(space: SearchSpace, acceptance_rate: float | None) -> None:
+    """
+    Raises:
+        ValueError: nothing is ever drafted.
+    """
+    if acceptance_rate is not None and not _speculating(space):
+        raise ValueError(
+            f"--acceptance-rate is about drafted tokens, but `{SPECULATION}` stays none; add "
+            f"--set {SPECULATION}=ngram, or --range {SPECULATION}=none,ngram."
+        )
+
+
+def _speculating(space: SearchSpace) -> list[str]:
+    """The values of the knob, in the space, with which something is drafted."""
+    domain = space.searched.get(SPECULATION)
+    values = domain.values if isinstance(domain, Choice) else (space.fixed[SPECULATION],)
+    return [str(value) for value in values if value != "none"]
 
 
 def _refuse_impossible(

@@ -39,6 +39,7 @@ from runners.simulated.kv_cache import BLOCK_TOKENS
 from runners.simulated.step_times import step_time
 from runners.step_log import read_step_log, step_logs
 from search_spaces import Deployment
+from search_spaces.deployment import CPU
 from search_spaces.vllm import kv_tokens
 from tuner.capacity import offered_load
 from tuner.errors import BadInput
@@ -48,6 +49,8 @@ PLAIN = {"speculative_config": "none", "quantization": "none", "kv_cache_dtype":
 """Knobs of trials that are learnt from; with another value it would be another model's steps."""
 OBSERVED = (*COMPARED, *TAILS[TTFT], *TAILS[TPOT])
 KV_CAPACITY = "kv_capacity_tokens"
+STEP_LOG = "step_log"
+"""What a trial says its engine wrote: N of ``logs/steps-N.csv``."""
 
 
 def calibrate(
@@ -82,7 +85,8 @@ class _Part:
 def _parts(path: Path) -> list[_Part]:
     folder = Folder(path)
     summary = _summary(folder)
-    records = [record for record in _records(folder) if _usable(record)]
+    told = _records(folder)
+    records = [record for record in told if _usable(record)]
     if not records:
         raise BadInput(
             f"{folder.trials}: no trial was measured with plain weights, KV cache and no "
@@ -91,7 +95,6 @@ def _parts(path: Path) -> list[_Part]:
     names = sorted({record.objective for record in records})
     workloads = dict(zip(names, folder.read_workloads(names), strict=True))
     sizes = sorted({_tensor_parallel_size(record) for record in records})
-    logs = _logs(folder, _records(folder), sizes)
     return [
         _Part(
             place=path,
@@ -99,7 +102,7 @@ def _parts(path: Path) -> list[_Part]:
             gpus=_gpus(folder, summary),
             records=tuple(r for r in records if _tensor_parallel_size(r) == size),
             workloads=workloads,
-            logs=logs.get(size, ()),
+            logs=_logs(folder, told, size),
         )
         for size in sizes
     ]
@@ -149,9 +152,13 @@ def _usable(record: TrialRecord) -> bool:
         record.answered
         and record.failure is None
         and not record.stopped_early
-        and all(record.config.get(name, value) == value for name, value in PLAIN.items())
+        and _plain(record)
         and all(isinstance(value, (int, float)) and value > 0 for value in told)
     )
+
+
+def _plain(record: TrialRecord) -> bool:
+    return all(record.config.get(name, value) == value for name, value in PLAIN.items())
 
 
 def _served(folder: Folder, summary: Mapping[str, Any], size: int) -> Served:
@@ -182,26 +189,16 @@ def _tensor_parallel_size(record: TrialRecord) -> int:
     return int(record.config.get("tensor_parallel_size", 1))
 
 
-def _logs(
-    folder: Folder, records: Sequence[TrialRecord], sizes: Sequence[int]
-) -> dict[int, tuple[Path, ...]]:
-    """Step logs by tensor-parallel size, as far as it is certain which launch wrote them."""
-    bases = {folder.logs / f"{log.name.partition('.csv')[0]}.csv" for log in _step_files(folder)}
-    ordered = sorted(bases, key=lambda log: int(log.stem.partition("-")[2]))
-    if len(sizes) == 1:
-        return {sizes[0]: tuple(file for log in ordered for file in step_logs(log))}
-    launches = {r.launch_id: _tensor_parallel_size(r) for r in records if r.answered}
-    if len(launches) != len(ordered):
-        return {}  # some launch was tried twice
-    found: dict[int, tuple[Path, ...]] = {}
-    for log, (_, size) in zip(ordered, sorted(launches.items(), key=str), strict=True):
-        found[size] = (*found.get(size, ()), *step_logs(log))
-    return found
-
-
-def _step_files(folder: Folder) -> list[Path]:
-    files = folder.logs.glob("steps-*.csv*")
-    return [f for f in files if f.name.partition(".csv")[0].partition("-")[2].isdecimal()]
+def _logs(folder: Folder, records: Sequence[TrialRecord], size: int) -> tuple[Path, ...]:
+    """Step logs of the launches that measured trials of this tensor-parallel size."""
+    told = [
+        record.loads["offered"].get(STEP_LOG)
+        for record in records
+        if _plain(record) and _tensor_parallel_size(record) == size and "offered" in record.loads
+    ]
+    numbers = sorted({number for number in told if type(number) is int})
+    bases = [folder.logs / f"steps-{number}.csv" for number in numbers]
+    return tuple(file for base in bases for file in step_logs(base))
 
 
 def _learnt(part: _Part, folder: Path | None) -> dict[str, Any]:
@@ -220,7 +217,8 @@ def _learnt(part: _Part, folder: Path | None) -> dict[str, Any]:
     else:
         raise BadInput(
             f"{part.place}: there is no step-time model of {part.served.model} on "
-            f"{part.served.gpu}, and no step log to fit one to ({'; '.join(notes)})."
+            f"{part.served.gpu}, and none can be fitted: {notes[0]}; give a log by itself "
+            "(logs/steps-N.csv), with --gpu, --model and --engine-version."
         )
     probes = _probes(part, steps, deployment)
     after, others = held_out([probe for _, probe in probes], before)
@@ -237,7 +235,7 @@ def _learnt(part: _Part, folder: Path | None) -> dict[str, Any]:
 def _log(logs: Sequence[Path]) -> tuple[Rows | None, list[str]]:
     """The steps of a study's logs, or why there are none; trials can do without."""
     if not logs:
-        return None, ["no step log, or several launches whose logs cannot be told apart"]
+        return None, ["no trial names a step log that is there"]
     try:
         return rows_of(*(read_step_log(log) for log in logs)), []
     except (ValueError, OSError) as error:
@@ -296,21 +294,46 @@ def _learnt_from_log(path: Path, served: Served | None, folder: Path | None) -> 
     try:
         rows = rows_of(read_step_log(path))
     except FileNotFoundError:
-        raise BadInput(f"There is no file or folder {path}.") from None
-    except (ValueError, OSError) as error:
+        raise BadInput(f"There is no file or folder {path}; check the path.") from None
+    except OSError as error:
+        raise BadInput(f"Cannot read {path}: {error.strerror}; check the path.") from error
+    except ValueError as error:
         said = str(error) if str(path) in str(error) else f"{path}: {error}"
         raise BadInput(said) from error
     fitted = fit_rows(rows)
     after = replace(prior_of_fit(), steps=len(rows))
-    kept = None if served is None else str(save(Kept(after, fitted), served, folder))
-    untold = "not kept: say what it ran on with --gpu, --model and --engine-version"
+    kept, notes = None, ["not kept: say what it ran on with --gpu, --model and --engine-version"]
+    if served is not None:
+        served, notes = _as_known(served)
+        kept = str(save(Kept(after, fitted), served, folder))
     return {
         **_learnt_json(after, served),
         "fitted": _fitted_json(fitted),
         "held_out": None,
-        "notes": [untold] if kept is None else [],
+        "notes": notes,
         "kept": kept,
     }
+
+
+def _as_known(served: Served) -> tuple[Served, list[str]]:
+    """Under the catalogue's names, by which a study asks; and a note of each that it has not."""
+    notes = []
+    try:
+        served = replace(served, gpu=catalogue.gpu(served.gpu).name)
+    except ValueError as error:
+        if served.gpu != CPU:
+            notes.append(_kept_as_it_is(error))
+    try:
+        served = replace(served, model=catalogue.model(served.model).name)
+    except ValueError as error:
+        notes.append(_kept_as_it_is(error))
+    return served, notes
+
+
+def _kept_as_it_is(error: ValueError) -> str:
+    """What of the catalogue's refusal is of use here: what is near, not all there is."""
+    told = str(error).partition("; known")[0].partition("; or give")[0].rstrip(".")
+    return f"{told}; kept under the name given"
 
 
 def _learnt_json(found: Calibration, served: Served | None) -> dict[str, Any]:

@@ -29,7 +29,9 @@ def _lines(part: Mapping[str, Any]) -> list[str]:
 
 
 def _heading(part: Mapping[str, Any]) -> str:
-    learnt = f"{part['trials']} trials, {part['steps']} steps"
+    learnt = f"{part['steps']} steps"
+    if part["trials"]:
+        learnt = f"{part['trials']} trials, {learnt}"
     if part["of"] is None:
         return f"Step log: {learnt}"
     of = part["of"]

@@ -12,7 +12,9 @@ from runners.vllm import Launch, VllmRunner, installed
 from runners.vllm.fork import forking
 from runners.vllm.server import Start
 from runners.vllm.start import engine_cores, environment
+from search_spaces.vllm import fitting_sizes
 from tuner.spec import StudySpec, deployment_of, space_of
+from tuner.taught import taught
 
 FORK = "PARETUNE_FORK"
 """Set to anything, a CPU build is imported once and forked per launch."""
@@ -34,7 +36,7 @@ def engine_of(
         case "simulated":
             if not is_compiled():
                 say("Compiling the simulation, once for this installation: half a minute.")
-            yield SimulatedRunner(deployment_of(spec))
+            yield simulated(spec)
         case "openai":
             assert target.url is not None
             yield AttachedRunner(
@@ -50,6 +52,27 @@ def engine_of(
             launch = _launch(spec, logs)
             with _starting(launch) as start, VllmRunner(launch, start=start) as runner:
                 yield runner
+
+
+def simulated(spec: StudySpec) -> SimulatedRunner:
+    """The simulated engine of a study's deployment, as the study found it taught."""
+    return SimulatedRunner(
+        deployment_of(spec),
+        calibrations=taught(spec.target.calibrations),
+        acceptance_rate=spec.target.acceptance_rate,
+        seed=spec.seed,
+    )
+
+
+def predictor(spec: StudySpec) -> SimulatedRunner | None:
+    """The simulated engine, where it knows how long steps take or was taught."""
+    speculates = spec.settings.get("speculative_config", "none") != "none"
+    if spec.target.gpu is None or (speculates and not spec.simulated):
+        return None  # how many drafts are accepted only the real engine tells
+    sizes = fitting_sizes(deployment_of(spec))
+    if spec.target.gpu.memory_bandwidth_tb_s or spec.target.calibrations.keys() >= set(sizes):
+        return simulated(spec)
+    return None
 
 
 @contextmanager

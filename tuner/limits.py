@@ -3,12 +3,11 @@
 import re
 from collections.abc import Callable
 
+from search_spaces.fitting import MOST_GPUS
 from tuner.errors import BadInput
 from tuner.options import Options
 
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
-MOST_GPUS = 64
-"""Those of one host; engines over several hosts are not what this program tunes."""
 MOST_REQUESTS = 100_000
 MOST_IN_FLIGHT = 10_000
 RATES = (1e-6, 1e4)
@@ -17,6 +16,7 @@ MOST_TOKENS = 10_000_000
 
 _LIMITS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "gpus": (f"from 1 to {MOST_GPUS}", lambda n: 1 <= n <= MOST_GPUS),
+    "acceptance_rate": ("from 0 to 1", lambda chance: 0 <= chance <= 1),
     "hourly_cost": ("above 0 and at most 1000000 USD", lambda usd: 0 < usd <= 1e6),
     "input_tokens": (f"from 1 to {MOST_TOKENS}", lambda n: 1 <= n <= MOST_TOKENS),
     "output_tokens": (f"from 1 to {MOST_TOKENS}", lambda n: 1 <= n <= MOST_TOKENS),

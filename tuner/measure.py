@@ -11,8 +11,10 @@ from objectives.sla import request_goodput
 from results.record import judge_all
 from results.summary import sla_json
 from runners import Description, EngineError, Runner
+from runners.simulated.engine import SimulatedEngine
 from search_spaces import Config
 from tuner.capacity import offered_load
+from tuner.certainty import Intervals, claimed, intervals_json, intervals_of
 from tuner.engines import engine_of
 from tuner.errors import BadInput, EngineTrouble
 from tuner.options import Options
@@ -22,7 +24,9 @@ from tuner.spec import StudySpec, problem_of, resolve
 
 
 def measure(options: Options) -> dict[str, Any]:
-    """``{config, load, metrics, sla, engine}``; knobs not set take the engine's default.
+    """``{config, load, metrics, sla, engine}``, and ``intervals`` of what is simulated.
+
+    Knobs not set take the engine's default.
 
     Raises:
         BadInput: options that ask for several configs or loads, or a config against a rule.
@@ -35,13 +39,15 @@ def measure(options: Options) -> dict[str, Any]:
     problem = problem_of(spec, tuple(flow.workload for flow in flows))
     config = problem.first[0][1]
     if broken := problem.space.broken_rules(config):
-        raise BadInput(f"`{broken[0].reads}` must hold ({broken[0].reason}); change a --set.")
+        rule = broken[0]
+        raise BadInput(f"`{rule.reads}` must hold ({rule.reason}); {rule.mend(config)}.")
     notes = [note for flow in flows for note in flow.notes]
     with TemporaryDirectory(prefix="tune-measure-") as logs, engine_of(spec, Path(logs)) as runner:
         problem, _ = size_to_default(problem, runner, spec.sized_to_default, notes.append)
         case = problem.cases[0]
-        measurement = _measured(runner, config, case)
+        measurement, intervals = _measured(runner, config, case)
         about = runner.description
+    sla = sla_json(judge_all(case.profile.sla, measurement))
     return {
         "config": dict(config),
         "load": _load(case, notes),
@@ -49,7 +55,8 @@ def measure(options: Options) -> dict[str, Any]:
             **measurement.metrics,
             "request_goodput": request_goodput(case.profile.sla, measurement),
         },
-        "sla": sla_json(judge_all(case.profile.sla, measurement)),
+        **({"intervals": intervals_json(intervals)} if intervals else {}),
+        "sla": claimed(sla, intervals),
         "engine": _engine(spec, about),
     }
 
@@ -62,13 +69,17 @@ def _refuse_several(options: Options) -> None:
         raise BadInput(f"`tune measure` takes one config: --set knobs instead of {several[0]}.")
 
 
-def _measured(runner: Runner, config: Config, case: Case) -> Measurement:
+def _measured(runner: Runner, config: Config, case: Case) -> tuple[Measurement, Intervals]:
     try:
         with runner.launch(config) as engine:
             measured = engine.measure(offered_load(case.workload, case.profile.sla))
+            bounds = [bound.name for bound in case.profile.sla]
+            intervals: Intervals = {}
+            if isinstance(engine, SimulatedEngine):
+                intervals = intervals_of(engine, case, bounds)
     except EngineError as error:
         raise EngineTrouble(str(error)) from error
-    return replace(measured, documents=case.documents)
+    return replace(measured, documents=case.documents), intervals
 
 
 def _load(case: Case, notes: list[str]) -> dict[str, Any]:

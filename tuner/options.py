@@ -89,6 +89,18 @@ class Options:
             "Every config uses all of them.  [default: those visible; simulated: 4]",
         ),
     ] = None
+    calibration: Annotated[
+        Literal["auto", "off"],
+        _engine("--calibration", "auto|off", "off: simulate without what real engines taught."),
+    ] = "auto"
+    acceptance_rate: Annotated[
+        float | None,
+        _engine(
+            "--acceptance-rate",
+            "F",
+            "To simulate speculation: accepted tokens over drafted ones, as vLLM tells it.",
+        ),
+    ] = None
     hourly_cost: Annotated[
         float | None, _engine("--hourly-cost", "USD", "Of one GPU, for the cost per token.")
     ] = None

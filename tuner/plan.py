@@ -2,13 +2,13 @@
 
 from objectives import Bound
 from runners import Runner
-from runners.simulated import SimulatedRunner
 from search_spaces import SearchSpace, Value
+from tuner.engines import predictor
 from tuner.options import Options
 from tuner.problem import Case, Problem
 from tuner.run import opening
 from tuner.sizing import size_to_default
-from tuner.spec import StudySpec, deployment_of, problem_of, resolve
+from tuner.spec import StudySpec, problem_of, resolve
 from tuner.trial import try_out
 
 
@@ -16,7 +16,7 @@ def plan(options: Options) -> str:
     """What a study with these options would do; nothing of it is kept."""
     spec, flows = resolve(options)
     problem = problem_of(spec, tuple(flow.workload for flow in flows))
-    runner = _predictor(spec)
+    runner = predictor(spec)
     notes: list[str] = []
     if runner:
         problem, _ = size_to_default(problem, runner, spec.sized_to_default, notes.append)
@@ -73,12 +73,6 @@ def _first(problem: Problem) -> list[str]:
         ruled_out = f" (ruled out: {broken[0].reads})" if broken else ""
         lines.append(f"{origin}: {settings or 'the engine as it comes'}{ruled_out}")
     return lines
-
-
-def _predictor(spec: StudySpec) -> Runner | None:
-    """The simulated engine, for a model and a GPU that it knows."""
-    gpu = spec.target.gpu
-    return SimulatedRunner(deployment_of(spec)) if gpu and gpu.memory_bandwidth_tb_s else None
 
 
 def _opening(spec: StudySpec, runner: Runner | None) -> str:

@@ -16,6 +16,7 @@ from results.record import TrialRecord
 from runners import FailureKind, Runner
 from runners.vllm import VllmRunner
 from tuner import answer, storage
+from tuner.certainty import with_intervals
 from tuner.ending import Ending
 from tuner.engines import engine_of
 from tuner.errors import BadInput, EngineTrouble, Exit
@@ -232,6 +233,7 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
         time.monotonic() - run.started_s,
         storage.relaunches(studies),
     )
+    found = with_intervals(found, run.problem, run.runner)
     ending = Ending(run.folder, spec, options, run.interrupts)
     ending.write(found, run.problem.space)
     if mirror:

@@ -3,10 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import optuna
+
 from results.mlflow import MlflowError
 from results.summary import StudyFacts
 from runners import Description
 from tuner import answer, storage
+from tuner.certainty import with_intervals
+from tuner.engines import simulated
 from tuner.errors import BadInput
 from tuner.folder import Folder
 from tuner.mirror import sync as sync_mlflow
@@ -24,13 +28,7 @@ def show(path: Path, storage_url: str | None) -> dict[str, Any]:
     with explained(folder, url):
         study, spec, studies = storage.load(folder, url)
         about, problem = _about(folder, study, spec, storage.description(studies))
-        return answer.summary(
-            about,
-            problem,
-            storage.records(studies),
-            wall_s(folder),
-            storage.relaunches(studies),
-        )
+        return _found(folder, about, spec, problem, studies)
 
 
 def sync(path: Path, *, mlflow: str | None, storage_url: str | None) -> str:
@@ -49,8 +47,7 @@ def _sync(folder: Folder, mlflow: str | None, url: str | None) -> str:
     if uri is None:
         raise BadInput("This study was told --mlflow off; name a server with --mlflow URI.")
     records = [r for r in storage.records(studies) if r.answered]
-    relaunched = storage.relaunches(studies)
-    found = answer.summary(about, problem, records, wall_s(folder), relaunched)
+    found = _found(folder, about, spec, problem, studies)
     files = [p for p in [folder.summary, *sorted(folder.best.glob("*.yaml"))] if p.exists()]
     try:
         target = open_mlflow(uri, about, spec, studies[0])
@@ -60,6 +57,18 @@ def _sync(folder: Folder, mlflow: str | None, url: str | None) -> str:
     return (
         f"{written} of {len(records)} trials were missing in MLflow; all are there.\n{target.link}"
     )
+
+
+def _found(
+    folder: Folder,
+    about: StudyFacts,
+    spec: StudySpec,
+    problem: Problem,
+    studies: list[optuna.Study],
+) -> dict[str, Any]:
+    records, relaunched = storage.records(studies), storage.relaunches(studies)
+    found = answer.summary(about, problem, records, wall_s(folder), relaunched)
+    return with_intervals(found, problem, simulated(spec)) if spec.simulated else found
 
 
 def _about(

@@ -16,7 +16,9 @@ from tuner.asked import (
     asked_knobs,
     asked_objectives,
     refuse_deadline_of_stream,
+    refuse_idle_acceptance_rate,
     refuse_impossible_knobs,
+    refuse_unsimulated_speculation,
 )
 from tuner.duration import seconds
 from tuner.errors import BadInput
@@ -143,6 +145,7 @@ def _resolve(options: Options) -> tuple[StudySpec, tuple[Traffic, ...]]:
     )
     refuse_impossible_knobs(objectives, plain_space(found, spec.max_model_len))
     space = space_of(spec)
+    refuse_idle_acceptance_rate(space, found.acceptance_rate)
     if not space.searched and options.trials is None and not spec.simulated:
         spec = replace(spec, trials=1, budget_s=None)  # there is but one config
     refuse_ruled_out(space, {**{k: str(v) for k, v in settings.items()}, **ranges})
@@ -226,8 +229,9 @@ def space_of(spec: StudySpec) -> SearchSpace:
     if freed and not spec.allow_lossy:
         names = ", ".join(f"`{knob.name}`" for knob in freed)
         raise ValueError(f"{names} may change what the model answers; add --allow-lossy.")
-    if spec.simulated and _leaves_default(space, "speculative_config", "none"):
-        raise ValueError("`speculative_config` is not simulated yet; leave it at none.")
+    if spec.simulated:
+        model = deployment_of(spec).model
+        refuse_unsimulated_speculation(space, model, spec.target.acceptance_rate)
     return space
 
 

@@ -15,6 +15,7 @@ from search_spaces.deployment import GIB, cpu
 from tuner.duration import seconds
 from tuner.errors import BadInput, EngineTrouble
 from tuner.options import Options
+from tuner.taught import kept_of
 
 EngineName = Literal["simulated", "vllm", "openai"]
 DEFAULT_MODEL = "meta-llama/Llama-3.1-8B-Instruct"
@@ -59,6 +60,10 @@ class Target:
     api_key_env: str | None = None
     arguments: Mapping[str, bool | int | float | str] = field(default_factory=dict)
     """Passed on to vLLM as they are."""
+    acceptance_rate: float | None = None
+    """Of drafted tokens on a simulated engine, each if those before it were accepted."""
+    calibrations: Mapping[int, str] = field(default_factory=dict)
+    """What real engines had taught the simulated one, by tensor-parallel size."""
 
     @property
     def hardware(self) -> str:
@@ -120,6 +125,7 @@ def _refuse_foreign(options: Options, engine: EngineName) -> None:
         "--url": (options.url, "openai"),
         "--api-key-env": (options.api_key_env, "openai"),
         "--gpu": (options.gpu, "simulated"),
+        "--acceptance-rate": (options.acceptance_rate, "simulated"),
     }
     for option, (given, owner) in belongs.items():
         if given is not None and engine != owner:
@@ -128,14 +134,22 @@ def _refuse_foreign(options: Options, engine: EngineName) -> None:
 
 def _simulated(options: Options) -> Target:
     shape = catalogue.model(options.model or DEFAULT_MODEL)
+    gpu = catalogue.gpu(options.gpu or DEFAULT_GPU)
+    count = options.gpus or DEFAULT_GPUS
     return Target(
         engine="simulated",
         model=shape.name,
         shape=shape,
-        gpu=catalogue.gpu(options.gpu or DEFAULT_GPU),
-        gpus=options.gpus or DEFAULT_GPUS,
+        gpu=gpu,
+        gpus=count,
         longest_tokens=shape.max_position_embeddings,
+        acceptance_rate=options.acceptance_rate,
+        calibrations=_calibrations(options, gpu, shape.name, count),
     )
+
+
+def _calibrations(options: Options, gpu: Gpu, model: str, gpus: int) -> dict[int, str]:
+    return kept_of(gpu, model, gpus) if options.calibration == "auto" else {}
 
 
 def _vllm(options: Options) -> Target:
@@ -154,6 +168,7 @@ def _vllm(options: Options) -> Target:
         longest_tokens=shape.max_position_embeddings,
         command=here.command_text,
         ready_timeout_s=seconds(options.ready_timeout, "--ready-timeout"),
+        calibrations=_calibrations(options, gpu, model, count),
         arguments={} if has_weights(model) else {"load_format": "dummy"},
     )
 

@@ -25,7 +25,8 @@ def margin(name: str, judgement: Mapping[str, Any]) -> str:
             f"{label(metric)} not measured, {'at most' if sense == '<=' else 'at least'} {named}"
         )
     of = "of" if sense == "<=" else "for at least"
-    shown = f"{label(metric)} {joined(number(value), of, named)} ({_left(value, limit, sense)})"
+    left = f"{_left(value, limit, sense)}{_doubt(judgement)}"
+    shown = f"{label(metric)} {joined(number(value), of, named)} ({left})"
     share = judgement.get("share")
     if share is None:
         return shown
@@ -36,6 +37,17 @@ def split(name: str) -> tuple[str, str]:
     """(metric, sense) of a bound's name."""
     match = BOUND.fullmatch(name)
     return (match[1], match[2]) if match else (name, "<=")
+
+
+def _doubt(judgement: Mapping[str, Any]) -> str:
+    """Where real engines would be, of a simulated figure, and whether the bound is then kept."""
+    interval = judgement.get("interval")
+    if interval is None:
+        return ""
+    low, high = interval
+    between = "anywhere" if high is None else joined(number(low), "to", number(high))
+    undecided = ", so undecided" if judgement["claim"] == "undecided" else ""
+    return f"; on real engines {between}{undecided}"
 
 
 def _left(value: float, limit: float, sense: str) -> str:

@@ -12,6 +12,14 @@ from search_spaces.deployment import Model
 DENSE = ("llama", "mistral", "phi3", "qwen2", "qwen3")
 EXPERTS = ("mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "minimax_m2")
 """``model_type`` of the decoders whose layers are known, all with gated MLPs."""
+NEEDED = (
+    "num_hidden_layers",
+    "hidden_size",
+    "num_attention_heads",
+    "intermediate_size",
+    "vocab_size",
+    "max_position_embeddings",
+)
 NUMBER_OF_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 EXPERT_WIDTH = ("moe_intermediate_size", "intermediate_size")
 SHARED_WIDTH = ("shared_expert_intermediate_size", "shared_intermediate_size")
@@ -53,6 +61,7 @@ def read_model(folder: Path, name: str) -> Model:
     path = folder / "config.json"
     config = _object(path)
     _refuse_unknown_layers(config, path)
+    _refuse_missing(config, path)
     hidden_size = _count(config, "hidden_size", path)
     heads = _count(config, "num_attention_heads", path)
     weight_dtype, attention_dtype = _dtypes(config, path)
@@ -105,6 +114,17 @@ def _refuse_unknown_layers(config: _Object, path: Path) -> None:
     if not isinstance(kind, str) or kind not in DENSE + EXPERTS:
         known = ", ".join(DENSE + EXPERTS)
         raise ValueError(f"{path}: `model_type` must be {known}, but is {reprlib.repr(kind)}.")
+
+
+def _refuse_missing(config: _Object, path: Path) -> None:
+    missing = [f"`{field}`" for field in NEEDED if config.get(field) is None]
+    if missing:
+        fields = "the fields" if len(missing) > 1 else "the field"
+        there = "are" if len(missing) > 1 else "is"
+        raise ValueError(
+            f"{path}: {fields} {', '.join(missing)} {there} missing; copy the whole "
+            f"{path.name} of the checkpoint there."
+        )
 
 
 def _experts(config: _Object, path: Path) -> _Experts:

@@ -1,27 +1,30 @@
 """The simulated engine: a discrete-event simulation of vLLM V1 on a GPU nobody needs to have.
 
-Figures are predictions. API-server and tokenizer time are not in them.
+Figures are predictions. Until a real engine has taught it, API-server and tokenizer time are not
+in them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 
-from objectives import Load, Measurement
 from runners.base import Description, EngineError, FailureKind
+from runners.simulated.calibration import Calibration, Kept, Served
 from runners.simulated.compiled.jit import is_kept
 from runners.simulated.compiled.loop import offer
-from runners.simulated.compiled.serve import limits_of, serve
-from runners.simulated.compiled.speculation import Model
+from runners.simulated.drafting import kv_tokens_left, speculating, uncertainty
+from runners.simulated.engine import SimulatedEngine
 from runners.simulated.kv_cache import BLOCK_TOKENS
-from runners.simulated.prefixes import in_kv_blocks
-from runners.simulated.settings import SchedulerSettings
-from runners.simulated.step_table import NO_SPECULATION, Tabled
+from runners.simulated.step_table import Tabled
 from runners.simulated.step_times import step_time
 from search_spaces import Config, Deployment
-from search_spaces.vllm import fitting_sizes, kv_dtype, kv_tokens, vllm_space
+from search_spaces.vllm import fitting_sizes, kv_dtype, vllm_space
 
 VLLM_VERSION = "0.32"
+Taught = tuple[Served, Kept]
+"""What a calibration is of, and what it says."""
+UNTAUGHT: Mapping[int, Taught] = MappingProxyType({})
 
 
 def is_compiled() -> bool:
@@ -29,71 +32,45 @@ def is_compiled() -> bool:
     return is_kept(offer)
 
 
-class SimulatedEngine:
-    """A launched deployment; every measurement starts with empty queues and caches."""
-
-    fresh = True
-
-    def __init__(self, deployment: Deployment, config: Config, steps: Tabled) -> None:
-        self.age_s = launch_s(deployment, config)
-        self._deployment = deployment
-        self._config = config
-        self._steps = steps.steps
-        self._settings = SchedulerSettings.of(config)
-        self._blocks = kv_tokens(deployment, config) // BLOCK_TOKENS
-
-    def measure(self, load: Load) -> Measurement:
-        longest, limit = load.workload.longest_tokens, self._deployment.max_model_len
-        if longest > limit:
-            raise ValueError(
-                "`input_tokens + output_tokens <= max_model_len` must hold for every request, but "
-                f"got {longest} > {limit}."
-            )
-        workload = in_kv_blocks(load.workload)
-        run, totals = serve(
-            replace(load, workload=workload),
-            limits_of(
-                self._settings,
-                group_tokens=workload.block_tokens,
-                prefix_caching=bool(self._config["enable_prefix_caching"]),
-            ),
-            Model(self._steps, NO_SPECULATION),
-            replicas=int(self._config["data_parallel_size"]),
-            blocks=self._blocks,
-        )
-        self.age_s += run.duration_s
-        return Measurement(
-            results=run.results,
-            duration_s=run.duration_s,
-            gpus=self._deployment.gpus,
-            engine={
-                "mean_running": totals.running_s / max(totals.busy_s, 1e-12),
-                "preemptions": totals.preemptions,
-                "engine_steps": totals.steps,
-                "prefix_cached_tokens": totals.cached_tokens,
-            },
-        )
-
-
 class SimulatedRunner:
-    """Launches simulated engines of one deployment."""
+    """Launches simulated engines of one deployment.
 
-    def __init__(self, deployment: Deployment) -> None:
+    Args:
+        calibrations: what real engines taught, by tensor-parallel size.
+        acceptance_rate: accepted tokens over drafted ones; without it nothing speculates.
+        seed: of which of them are.
+    """
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        *,
+        calibrations: Mapping[int, Taught] = UNTAUGHT,
+        acceptance_rate: float | None = None,
+        seed: int = 0,
+    ) -> None:
         self._deployment = deployment
-        probe = step_time(deployment, tensor_parallel_size=fitting_sizes(deployment)[0])
+        self._acceptance_rate, self._seed = acceptance_rate, seed
+        self._calibrations = calibrations
+        sizes = fitting_sizes(deployment)
+        untaught = [size for size in sizes if size not in calibrations]
+        steps = self._steps(deployment, (untaught or sizes)[0], "bf16")
+        told = [_told(size, *calibrations[size]) for size in sizes if size in calibrations]
+        if untaught:
+            where = f"at tensor_parallel_size {_listed(untaught)} " if told else ""
+            told.append(f"{where}{steps.uncertainty}")
         self.description = Description(
             engine="simulated",
-            version=f"vLLM {VLLM_VERSION} scheduler; {probe.source}",
+            version=f"vLLM {VLLM_VERSION} scheduler; {steps.source}",
             simulated=True,
-            uncertainty=probe.uncertainty,
+            uncertainty="; ".join(told) + uncertainty(acceptance_rate),
             noiseless=True,
         )
 
     @contextmanager
     def launch(self, config: Config) -> Iterator[SimulatedEngine]:
-        if config["speculative_config"] != "none":
-            raise EngineError(FailureKind.REFUSED, "speculative decoding is not simulated yet")
-        held = kv_tokens(self._deployment, config) // BLOCK_TOKENS * BLOCK_TOKENS
+        calibration = self._calibration(config)
+        held = self._kv_tokens(config, calibration) // BLOCK_TOKENS * BLOCK_TOKENS
         if held < self._deployment.max_model_len:
             raise EngineError(
                 FailureKind.DOES_NOT_FIT,
@@ -101,14 +78,60 @@ class SimulatedRunner:
                 f"{self._deployment.max_model_len}",
             )
         quantised = _quantised(self._deployment, config)
+        if quantised != self._deployment or config["kv_cache_dtype"] != "auto":
+            self._refuse_fitted(config)
         for rule in vllm_space(quantised).broken_rules(config):
             raise EngineError(FailureKind.REFUSED, f"`{rule.reads}` must hold: {rule.reason}")
-        steps = step_time(
+        steps = self._steps(quantised, int(config["tensor_parallel_size"]), kv_dtype(config))
+        yield SimulatedEngine(
             quantised,
-            tensor_parallel_size=int(config["tensor_parallel_size"]),
-            kv_dtype=kv_dtype(config),
+            config,
+            speculating(
+                quantised,
+                config,
+                steps.steps,
+                acceptance_rate=self._acceptance_rate,
+                seed=self._seed,
+            ),
+            blocks=held // BLOCK_TOKENS,
+            calibration=calibration,
         )
-        yield SimulatedEngine(self._deployment, config, steps)
+
+    def _calibration(self, config: Config) -> Calibration | None:
+        taught = self._calibrations.get(int(config["tensor_parallel_size"]))
+        return taught[1].calibration if taught else None
+
+    def _kv_tokens(self, config: Config, calibration: Calibration | None) -> int:
+        estimated = kv_tokens_left(self._deployment, config)
+        return calibration.kv_tokens(estimated) if calibration else estimated
+
+    def _refuse_fitted(self, config: Config) -> None:
+        taught = self._calibrations.get(int(config["tensor_parallel_size"]))
+        if taught and taught[1].fitted:
+            raise EngineError(
+                FailureKind.REFUSED,
+                "its steps are fitted to an engine that quantised neither weights nor KV cache",
+            )
+
+    def _steps(self, deployment: Deployment, size: int, kv: str) -> Tabled:
+        """Fitted to a real engine's log where that was all there was to go by."""
+        taught = self._calibrations.get(size)
+        if taught and taught[1].fitted:
+            return taught[1].fitted
+        return step_time(deployment, tensor_parallel_size=size, kv_dtype=kv)
+
+
+def _told(size: int, served: Served, kept: Kept) -> str:
+    found = kept.calibration
+    return (
+        f"at tensor_parallel_size {size} calibrated on {found.probes} trials and {found.steps} "
+        f"steps of vLLM {served.engine_version}: mean TTFT within {found.ttft_sd:.0%}, mean TPOT "
+        f"within {found.tpot_sd:.0%} (one standard deviation)"
+    ).replace("%", " %")
+
+
+def _listed(sizes: list[int]) -> str:
+    return ", ".join(map(str, sizes))
 
 
 def _quantised(deployment: Deployment, config: Config) -> Deployment:
@@ -117,14 +140,3 @@ def _quantised(deployment: Deployment, config: Config) -> Deployment:
     return replace(
         deployment, model=replace(deployment.model, weight_dtype=str(config["quantization"]))
     )
-
-
-def launch_s(deployment: Deployment, config: Config) -> float:
-    """Seconds from start to ready, warm compile cache.
-
-    Through one published point, a 3B model of 28 layers in 59 s (vLLM issue 20264), and 8 % under
-    another: a 70B model at TP 8 in about 215 s, 60 s of it the peer-to-peer check and 70 s a cold
-    compilation (vLLM issue 19824).
-    """
-    peer_check_s = 60.0 if int(config["tensor_parallel_size"]) > 1 else 0.0
-    return 17.0 + 1.5 * deployment.model.num_hidden_layers + peer_check_s

@@ -52,6 +52,8 @@ class Scheduler:
         """In order of admission, both those still computing their prompt and those decoding."""
         self.preemptions = 0
         self.cached_tokens = 0
+        self.draft_tokens = 0
+        self.accepted_draft_tokens = 0
         self.refused: Sequence | None = None
         """A head of the queue that found no KV blocks, and will not until some free up."""
         self._group_tokens = group_tokens
@@ -155,6 +157,8 @@ class Scheduler:
         drafted = accepted(
             tokens - 1, luck.acceptance, luck.seed, sequence.index, sequence.outputs
         )
+        self.draft_tokens += tokens - 1
+        self.accepted_draft_tokens += drafted
         produced = min(1 + drafted, sequence.request.output_tokens - sequence.outputs)
         held = max(sequence.computed + tokens, sequence.reserved)
         sequence.computed += produced

@@ -25,13 +25,22 @@ class Running:
 
     Args:
         salt: of this launch alone; prompts never repeat under different ones.
+        step_log: its number, N of ``logs/steps-N.csv``; ``None``: it writes none.
     """
 
-    def __init__(self, server: VllmServer, deployment: Deployment, *, salt: str) -> None:
+    def __init__(
+        self,
+        server: VllmServer,
+        deployment: Deployment,
+        *,
+        salt: str,
+        step_log: int | None = None,
+    ) -> None:
         self.server = server
         self.deployment = deployment
         self.served_as = server.model()
         self._salts = (f"{salt}/{run}" for run in count())
+        self._step_log = {} if step_log is None else {"step_log": step_log}
         self._warm = False
 
     def measure(self, load: Load) -> Measurement:
@@ -49,7 +58,7 @@ class Running:
             results=run.results,
             duration_s=run.duration_s,
             gpus=self.deployment.gpus,
-            engine={**told, "p99_send_lag_ms": run.p99_send_lag_ms},
+            engine={**told, "p99_send_lag_ms": run.p99_send_lag_ms, **self._step_log},
         )
 
     def warm_up(self, workload: Workload) -> None:

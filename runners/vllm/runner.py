@@ -68,8 +68,7 @@ class VllmRunner:
         self._start = start or self._plain
         self._kept: _Kept | None = None
         self._keeping = False
-        # A study taken up again goes on counting.
-        self._launches = len(list(launch.logs.glob("engine-*.log")))
+        self._launches = _launches(launch.logs)
         self._gate = Gate(launch.space, launch.deployment.model.vocab_size)
         self._gpus = Gpus(()) if launch.deployment.gpu.is_cpu else find_gpus()
         self._used_at_first = self._gpus.used_mib()
@@ -172,7 +171,12 @@ class VllmRunner:
         server: VllmServer = leave.enter_context(
             serving(order, start, ready_timeout_s=launch.ready_timeout_s)
         )
-        return Running(server, launch.deployment, salt=f"{launch.seed}/{number}")
+        return Running(
+            server,
+            launch.deployment,
+            salt=f"{launch.seed}/{number}",
+            step_log=number if inside else None,
+        )
 
     def _slot(self) -> str | None:
         """The GPUs of the next launch, once their memory is free.
@@ -194,3 +198,12 @@ class VllmRunner:
 
     def _plain(self, log: Path) -> Start:
         return PlainStart(self._launch.installed.command, log)
+
+
+def _launches(logs: Path) -> int:
+    """How many there were, so that a study taken up again goes on counting.
+
+    One past the last number: a launch that the host failed has a number and no log.
+    """
+    names = (path.stem.partition("-")[2] for path in logs.glob("engine-*.log"))
+    return 1 + max((int(name) for name in names if name.isdecimal()), default=-1)

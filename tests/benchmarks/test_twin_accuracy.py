@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from benchmarks.twin_accuracy import comparison, static_batches
-from benchmarks.twin_accuracy.__main__ import MAIN
 from benchmarks.twin_accuracy.agreement import Errors, affine, errors, spearman
 from benchmarks.twin_accuracy.comparison import compare, figures
-from benchmarks.twin_accuracy.measured import Group, Row, Setup, read
+from benchmarks.twin_accuracy.measured import MAIN, Group, Row, Setup, read
 from benchmarks.twin_accuracy.replay import NotSimulated, Replay, replay
 
 ROOT = Path(__file__).parents[2]
@@ -36,8 +35,7 @@ def note(event, told):
 sys.addaudithook(note)
 
 import aiconfigurator_core
-from benchmarks.twin_accuracy.__main__ import MAIN
-from benchmarks.twin_accuracy.measured import read
+from benchmarks.twin_accuracy.measured import MAIN, read
 from benchmarks.twin_accuracy.replay import replay
 
 found = replay(read(Path(sys.argv[1]))[MAIN][0].setup, "bf16")

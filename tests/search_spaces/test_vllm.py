@@ -226,7 +226,7 @@ def test_heads_must_divide_evenly() -> None:
 def test_fp8_leaves_more_room_for_kv_cache() -> None:
     plain = kv_tokens(DEPLOYMENT, DEFAULT)
     assert kv_tokens(DEPLOYMENT, {**DEFAULT, "kv_cache_dtype": "fp8"}) == pytest.approx(
-        2 * plain, abs=1
+        2 * plain, abs=16
     )
     assert kv_tokens(DEPLOYMENT, {**DEFAULT, "quantization": "fp8"}) > plain
 

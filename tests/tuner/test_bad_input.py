@@ -200,7 +200,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         (
             "--objective chat --set speculative_config=ngram",
-            "`speculative_config` is not simulated yet; leave it at none.",
+            "`speculative_config` on a simulated engine needs --acceptance-rate, accepted tokens "
+            "over drafted ones: it depends on the text, and a simulation has none. A study with "
+            "--engine vllm measures it (acceptance_rate), and so does vLLM's own log.",
         ),
         (
             "--objective api --model llama-3.1-70b --gpus 1 --set max_model_len=4096",
@@ -328,6 +330,7 @@ def test_options_that_contradict_each_other_are_refused(
     [
         ("--gpus", "from 1 to 64", ["0", "-1", "65", "9" * 30]),
         ("--hourly-cost", "above 0 and at most 1000000 USD", ["0.0", "-1.0", "nan", "inf"]),
+        ("--acceptance-rate", "from 0 to 1", ["-0.1", "1.1", "nan", "inf"]),
         (f"{LENGTHS} --length-spread", "above 0 and at most 1", ["0.0", "-1.0", "1.5", "nan"]),
         ("--scale-tokens", "above 0 and at most 1000", ["0.0", "-1.0", "nan", "inf"]),
         ("--requests", "from 2 to 100000", ["0", "1", "-1", "100001"]),

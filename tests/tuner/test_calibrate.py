@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ def measured(config: Config) -> dict[str, Any]:
         "request_rate": WORKLOAD.request_rate,
         **predict(Probe(run, {}), TRUTH),
         "kv_capacity_tokens": capacity,
+        "step_log": 0,
     }
 
 
@@ -67,6 +68,18 @@ def study(tmp_path: Path) -> Path:
     (folder / "trials.jsonl").write_text("".join(lines))
     write_summary(folder)
     return folder
+
+
+def retell(folder: Path, *changes: tuple[dict[str, Any], int | None]) -> None:
+    """The study's trials with other settings and another step log each."""
+    lines = (folder / "trials.jsonl").read_text().splitlines()
+    told = []
+    for (settings, log), line in zip(changes, lines, strict=True):
+        record = TrialRecord.from_json(line)
+        offered = {**record.loads["offered"], "step_log": log}
+        config = {**record.config, **settings}
+        told.append(replace(record, config=config, loads={"offered": offered}))
+    (folder / "trials.jsonl").write_text("".join(record.to_json() + "\n" for record in told))
 
 
 def write_summary(folder: Path, **changed: Any) -> None:
@@ -126,7 +139,7 @@ def test_a_machine_that_nobody_has_a_model_of_is_fitted_by_its_step_log(
 
 def test_without_model_and_log_there_is_nothing_to_correct(study: Path, tmp_path: Path) -> None:
     write_summary(study, hardware={"gpu": "cpu", "gpus": 1})
-    with pytest.raises(BadInput, match="no step log to fit one to"):
+    with pytest.raises(BadInput, match="none can be fitted: no trial names a step log"):
         calibrate(study, folder=tmp_path)
 
 
@@ -137,6 +150,45 @@ def test_a_bare_log_is_fitted_and_kept_once_it_is_said_of_what(tmp_path: Path) -
     served = Served(gpu="cpu", model="tiny", engine_version="0.32.0", tensor_parallel_size=1)
     assert calibrate(CPU, served=served, folder=tmp_path)["calibrations"][0]["kept"]
     assert load(served, tmp_path) is not None
+
+
+def test_each_size_learns_from_the_logs_of_its_own_launches(study: Path, tmp_path: Path) -> None:
+    write_summary(study, hardware={"gpu": "cpu", "gpus": 2})
+    one, two = {"tensor_parallel_size": 1}, {"tensor_parallel_size": 2}
+    retell(study, (one, 0), (one, 0), (two, 2), (two, 2), (two, 3), (one, None))
+    for name in ("steps-0.csv", "steps-2.csv", "steps-3.csv.0", "steps-3.csv.1"):
+        (study / "logs" / name).write_bytes(CPU.read_bytes())
+    (study / "logs" / "steps-1.csv").write_text("of a launch that failed")
+    found = calibrate(study, folder=tmp_path)["calibrations"]
+    steps = calibrate(CPU)["calibrations"][0]["steps"]
+    told = [(it["of"]["tensor_parallel_size"], it["steps"], it["notes"]) for it in found]
+    assert told == [(1, steps, []), (2, 3 * steps, [])]
+
+
+def test_the_log_of_another_models_weights_is_not_learnt_from(study: Path, tmp_path: Path) -> None:
+    retell(study, ({"quantization": "fp8"}, 0), *[({}, None)] * 5)
+    (study / "logs" / "steps-0.csv").write_bytes(CPU.read_bytes())
+    [found] = calibrate(study, folder=tmp_path)["calibrations"]
+    assert (found["trials"], found["steps"]) == (5, 0)
+    assert found["notes"] == ["no trial names a step log that is there"]
+
+
+def test_a_log_is_kept_under_the_names_that_studies_ask_by(tmp_path: Path) -> None:
+    said = Served(gpu="H100", model="llama-3.1-8b", engine_version="0.32", tensor_parallel_size=1)
+    [found] = calibrate(CPU, served=said, folder=tmp_path)["calibrations"]
+    assert (found["of"]["gpu"], found["of"]["model"]) == ("h100_sxm", MODEL)
+    assert found["notes"] == []
+    assert load(replace(said, gpu="h100_sxm", model=MODEL), tmp_path) is not None
+
+
+def test_a_name_that_no_study_asks_by_is_told(tmp_path: Path) -> None:
+    said = Served(gpu="h1000", model="tiny", engine_version="0.32", tensor_parallel_size=1)
+    [found] = calibrate(CPU, served=said, folder=tmp_path)["calibrations"]
+    assert found["notes"] == [
+        "Unknown GPU 'h1000'; nearest: h100_sxm, h200_sxm, a100_sxm; kept under the name given",
+        "Unknown model 'tiny'; kept under the name given",
+    ]
+    assert load(said, tmp_path) is not None
 
 
 @pytest.mark.parametrize(
@@ -168,7 +220,7 @@ def test_a_folder_that_is_no_whole_study_is_refused(
     [
         (b"", "usable steps >= 200"),
         (b"a,b\n1,2\n", "the first line must name the columns"),
-        (b"\xff\xfe\n", "log.csv: 'utf-8' codec"),
+        (b"\xff\xfe\n", "log.csv: must be UTF-8 text"),
         (CPU.read_bytes()[:4000], "usable steps >= 200"),
     ],
 )

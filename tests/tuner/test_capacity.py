@@ -1,14 +1,21 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from objectives import Load, Measurement, Request, RequestResult, Workload, parse_sla
 from runners.replay import ReplayRunner
-from search_spaces import Config
+from runners.simulated import SimulatedRunner
+from runners.simulated.catalogue import gpu, model
+from search_spaces import Config, Deployment
+from search_spaces.vllm import default_config, vllm_space
 from tuner.capacity import NOISY, Capacity, find_capacity, keeps_up, offered_load
 
 SLA = parse_sla("p95_tpot_ms<=40,p95_ttft_ms<=500")
 OPEN = Workload(name="chat", requests=tuple(Request(n / 4, 64, 8) for n in range(12)))
+L4 = Deployment(model=model("llama-3.1-8b"), gpu=gpu("l4"), gpus=1, max_model_len=2048)
+TWIN, DEFAULT = SimulatedRunner(L4), default_config(vllm_space(L4))
 
 
 def engine(most: float, *, drift_ms: float = 0.0) -> ReplayRunner:
@@ -113,3 +120,32 @@ def test_a_rate_that_says_nothing_of_the_engine_is_not_begun_with() -> None:
         result = find_capacity(launched, OPEN, SLA, effort=NOISY, from_saturation=True)
     assert [round(probe.level, 2) for probe in result.probes] == [10.0, 10.91, 11.89, 14.14, 20.0]
     assert result.capacity == pytest.approx(10.905, abs=0.001)
+
+
+@given(
+    gaps_s=st.lists(st.floats(0.01, 2.0), min_size=3, max_size=20),
+    lengths=st.lists(st.tuples(st.integers(1, 1500), st.integers(1, 200)), min_size=1),
+    limits=st.tuples(st.integers(20, 2000), st.integers(20, 2000)).map(sorted),
+    metric=st.sampled_from(["p95_ttft_ms", "median_ttft_ms", "p90_tpot_ms", "mean_tpot_ms"]),
+    max_num_seqs=st.sampled_from([1, 4, 256]),
+)
+def test_a_looser_promise_never_lowers_the_capacity(
+    gaps_s: list[float],
+    lengths: list[tuple[int, int]],
+    limits: list[int],
+    metric: str,
+    max_num_seqs: int,
+) -> None:
+    """On the simulated engine. A promise on one latency leaves the length of a run as it is."""
+    requests = tuple(
+        Request(sum(gaps_s[:number]), *lengths[number % len(lengths)])
+        for number in range(len(gaps_s))
+    )
+    workload = Workload(name="t", requests=requests)
+    config = {**DEFAULT, "max_num_seqs": max_num_seqs}
+    with TWIN.launch(config) as launched:
+        tight, loose = (
+            find_capacity(launched, workload, parse_sla(f"{metric}<={limit}")).capacity
+            for limit in limits
+        )
+    assert tight <= loose

@@ -102,7 +102,7 @@ def test_the_options_are_those_of_the_contract() -> None:
     names = {f"--{name.replace('_', '-')}" for name in Options.__dataclass_fields__}
     contract = """
         --objective --engine --engine-command --url --api-key-env --ready-timeout --model --gpu
-        --gpus --hourly-cost --workload --input-tokens
+        --gpus --calibration --acceptance-rate --hourly-cost --workload --input-tokens
         --output-tokens --length-spread --scale-tokens --requests --prefix-share --request-rate
         --concurrency --load --deadline --documents --sla --set --range --start-from --trials
         --budget --seed --jobs --allow-lossy --allow-scheduler-class --study --output --storage

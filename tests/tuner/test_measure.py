@@ -26,7 +26,7 @@ def measured(**options: Any) -> dict[str, Any]:
 
 def test_a_measurement_says_what_was_measured_under_which_load() -> None:
     answer = measured(sla="p95_ttft_ms<=900")
-    assert list(answer) == ["config", "load", "metrics", "sla", "engine"]
+    assert list(answer) == ["config", "load", "metrics", "intervals", "sla", "engine"]
     assert answer["load"] == {
         "objective": "chat",
         "source": "lengths from the command line, Poisson arrivals",
@@ -51,6 +51,8 @@ def test_a_measurement_says_what_was_measured_under_which_load() -> None:
             "value": answer["metrics"]["p95_ttft_ms"],
             "share": 1.0,
             "verdict": "met",
+            "interval": answer["intervals"]["p95_ttft_ms"],
+            "claim": "met",
         }
     }
 
@@ -130,7 +132,8 @@ def test_the_same_seed_measures_the_same() -> None:
         (
             {"set": ["max_model_len=23552"], "gpu": "l4"},
             "`weights and one longest request fit` must hold (the KV cache must hold one request "
-            "of max_model_len = 23552 tokens); change a --set.",
+            "of max_model_len = 23552 tokens); --set max_model_len=21760 or --gpus 2 "
+            "--set tensor_parallel_size=2 would do.",
         ),
     ],
 )

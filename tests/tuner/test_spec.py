@@ -308,5 +308,6 @@ def test_every_option_that_decides_the_outcome_has_its_place_in_the_spec() -> No
     renamed = {"sla": "profiles", "deadline": "profiles", "load": "capacity", "set": "settings"}
     renamed |= {"range": "ranges", "hourly_cost": "hourly_cost_usd", "budget": "budget_s"}
     renamed |= {"engine_command": "command", "ready_timeout": "ready_timeout_s"}
+    renamed |= {"calibration": "calibrations"}
     kept = {renamed.get(o.name, o.name) for o in fields(Options) if o.name not in elsewhere}
     assert kept <= {field.name for kind in (StudySpec, Target) for field in fields(kind)}

@@ -7,7 +7,7 @@ from runners.simulated.calibration.parameters import Parameters, calibrated
 from runners.simulated.calibration.probes import Probe, learn, predict
 from runners.simulated.calibration.step_rows import rows_of
 from runners.simulated.calibration.steps_learnt import learn_from_steps
-from runners.simulated.calibration.store import Kept, Served, latest, load, save
+from runners.simulated.calibration.store import Kept, Served, latest, load, parsed, save, text_of
 
 __all__ = [
     "Calibration",
@@ -26,9 +26,11 @@ __all__ = [
     "learn",
     "learn_from_steps",
     "load",
+    "parsed",
     "predict",
     "prior",
     "prior_of_fit",
     "rows_of",
     "save",
+    "text_of",
 ]

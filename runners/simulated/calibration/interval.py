@@ -44,13 +44,18 @@ def intervals(
     calibration: Calibration,
     metrics: Callable[[Parameters], Mapping[str, float | None]],
     *,
+    at: Parameters | None = None,
     seed: int = 0,
 ) -> dict[str, Interval]:
     """Of every latency and rate among the metrics; ``metrics`` is called 17 times.
 
     Takes logarithms to be normal, which holds the better the further the load is from saturation.
+
+    Args:
+        at: where the predicted value is taken, if not where the calibration believes it: how far
+            that is off on average then widens the interval.
     """
-    values = metrics(calibration.parameters)
+    values = metrics(at or calibration.parameters)
     drawn = [metrics(parameters) for parameters in draws(calibration, seed=seed)]
     found = {}
     for name, value in values.items():

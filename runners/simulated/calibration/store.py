@@ -61,11 +61,10 @@ def save(kept: Kept, served: Served, folder: Path | None = None) -> Path:
     """Write it whole or not at all; the path it is at."""
     path = file_of(served, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(_to_json(kept, served), indent=2, allow_nan=False) + "\n"
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".partial")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+            file.write(text_of(kept, served))
             file.flush()
             os.fsync(file.fileno())
         Path(partial).replace(path)
@@ -83,17 +82,39 @@ def load(served: Served, folder: Path | None = None) -> Kept | None:
     """
     path = file_of(served, folder)
     try:
-        content = path.read_bytes()
+        of, kept = _read(path)
     except FileNotFoundError:
         return None
+    if of != served:
+        raise ValueError(f"{path} is of {of}; delete it, or calibrate again.")
+    return kept
+
+
+def _read(path: Path) -> tuple[Served, Kept]:
+    content = path.read_bytes()
     try:
-        if len(content) > LARGEST_BYTES:
+        return parsed(content)
+    except ValueError as error:
+        raise ValueError(f"{path} {error}; delete it, or calibrate again.") from error
+
+
+def text_of(kept: Kept, served: Served) -> str:
+    """JSON, as ``parsed`` reads it."""
+    return json.dumps(_to_json(kept, served), indent=2, allow_nan=False) + "\n"
+
+
+def parsed(text: str | bytes) -> tuple[Served, Kept]:
+    """
+    Raises:
+        ValueError: ``text_of`` of this version did not write it; says why.
+    """
+    try:
+        if len(text) > LARGEST_BYTES:
             raise ValueError("it is too large")
-        return _from_json(json.loads(content, parse_constant=_refused), served)
+        content = json.loads(text, parse_constant=_refused)
+        return _served(content["of"]), _from_json(content)
     except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
-        raise ValueError(
-            f"{path} is no calibration of this version ({error}); delete it, or calibrate again."
-        ) from error
+        raise ValueError(f"is no calibration of this version ({error})") from error
 
 
 def _to_json(kept: Kept, served: Served) -> dict[str, Any]:
@@ -117,13 +138,20 @@ def _to_json(kept: Kept, served: Served) -> dict[str, Any]:
     }
 
 
-def _from_json(content: Any, served: Served) -> Kept:
+def _from_json(content: Any) -> Kept:
     if content[MARK] != VERSION or isinstance(content[MARK], bool):
         raise ValueError(f"version {content[MARK]!r} instead of {VERSION}")
-    if content["of"] != asdict(served):
-        raise ValueError(f"it is of {content['of']}")
     fitted = content["fitted"]
     return Kept(_calibration(content["calibration"]), None if fitted is None else _fitted(fitted))
+
+
+def _served(told: Any) -> Served:
+    return Served(
+        gpu=str(told["gpu"]),
+        model=str(told["model"]),
+        engine_version=str(told["engine_version"]),
+        tensor_parallel_size=_count(told["tensor_parallel_size"]),
+    )
 
 
 def _calibration(told: dict[str, Any]) -> Calibration:
@@ -210,22 +238,7 @@ def latest(
     alike = file_of(wanted, folder).name.rpartition("-")[0]
     files = (folder or user_folder()).glob(f"{alike}-*.json")
     for path in sorted(files, key=lambda file: file.stat().st_mtime_ns, reverse=True):
-        served = _served(path)
-        if replace(served, engine_version="") == wanted and (kept := load(served, folder)):
+        served, kept = _read(path)
+        if replace(served, engine_version="") == wanted:
             return served, kept
     return None
-
-
-def _served(path: Path) -> Served:
-    try:
-        of = json.loads(path.read_bytes()[: LARGEST_BYTES + 1])["of"]
-        return Served(
-            gpu=str(of["gpu"]),
-            model=str(of["model"]),
-            engine_version=str(of["engine_version"]),
-            tensor_parallel_size=_count(of["tensor_parallel_size"]),
-        )
-    except (KeyError, TypeError, RecursionError, ValueError) as error:
-        raise ValueError(
-            f"{path} is no calibration of this version ({error}); delete it, or calibrate again."
-        ) from error

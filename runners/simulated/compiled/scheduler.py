@@ -221,7 +221,9 @@ def compute(state: State, limits: Limits, model: Model, r: int) -> None:
         if tokens and sequence.decoding:
             drafted = tokens - 1
             if drafted:
+                replica.draft_tokens += drafted
                 drafted = accepted(drafted, acceptance, seed, one, sequence.outputs)
+                replica.accepted_draft_tokens += drafted
             _decoded(replica, sequence, tokens, 1 + drafted)
         elif tokens:
             _prefilled(state, limits, r, one, tokens)

@@ -75,6 +75,9 @@ class Totals:
     prefill_pairs: int
     """Pairs of tokens that attention over prompts multiplied."""
     decode_kv_tokens: int
+    draft_tokens: int
+    accepted_draft_tokens: int
+    """Those past the end of an answer too, as vLLM counts them."""
 
 
 def serve(

@@ -64,6 +64,8 @@ REPLICA = np.dtype(
         ("prefill_kv_tokens", np.int64),
         ("prefill_pairs", np.int64),
         ("decode_kv_tokens", np.int64),
+        ("draft_tokens", np.int64),
+        ("accepted_draft_tokens", np.int64),
     ]
 )
 """A replica's clock, the sizes of its queues, its free blocks, and what it has done so far."""

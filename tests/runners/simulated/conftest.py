@@ -7,54 +7,16 @@ import pytest
 
 from objectives import Load, Request, Workload
 from runners.simulated.kv_cache import KVCache
+from runners.simulated.policies import Policy
 from runners.simulated.replica import Replica, StepEvent
 from runners.simulated.scheduler import Scheduler
 from runners.simulated.settings import SchedulerSettings
-from runners.simulated.simulation import simulate
+from runners.simulated.simulation import Run, simulate
 from runners.simulated.step_time import StepTime
 
+from .cases import Told
 
-class _Second(StepTime):
-    source = "a test"
-    uncertainty = "exact"
-
-    def step_ms(
-        self,
-        prefill_requests: int,
-        prefill_tokens: int,
-        prefill_kv_tokens: int,
-        decode_requests: int,
-        decode_kv_tokens: int,
-        drafted_tokens: int = 0,
-    ) -> float:
-        return 1000.0
-
-
-class _Uneven(StepTime):
-    """Every composition of a step costs something else; sums of these terms are exact."""
-
-    source = "a test"
-    uncertainty = "exact"
-
-    def __init__(self, scale: float = 1.0) -> None:
-        self._scale = scale
-
-    def step_ms(
-        self,
-        prefill_requests: int,
-        prefill_tokens: int,
-        prefill_kv_tokens: int,
-        decode_requests: int,
-        decode_kv_tokens: int,
-        drafted_tokens: int = 0,
-    ) -> float:
-        return self._scale * (
-            8.0
-            + 0.25 * prefill_tokens
-            + 0.001953125 * prefill_kv_tokens
-            + 0.5 * decode_requests
-            + 0.00390625 * decode_kv_tokens
-        )
+SECOND = Told(lambda *_: 1000.0)
 
 
 def _line(event: StepEvent) -> str:
@@ -68,7 +30,8 @@ def _line(event: StepEvent) -> str:
 def _replica(
     observe: Callable[[StepEvent], None] | None = None,
     *,
-    steps: StepTime | None = None,
+    policy: Policy | None = None,
+    steps: StepTime = SECOND,
     blocks: int = 1000,
     group_tokens: int = 16,
     prefix_caching: bool = False,
@@ -77,13 +40,19 @@ def _replica(
     options = SchedulerSettings(**{"max_num_seqs": 8, "max_num_batched_tokens": 100} | settings)
     cache = KVCache(blocks, group_blocks=group_tokens // 16, prefix_caching=prefix_caching)
     scheduler = Scheduler(options, cache, group_tokens=group_tokens)
-    return Replica(scheduler, steps or _Second(), observe)
+    return Replica(scheduler, steps, observe, policy=policy)
+
+
+def _run(
+    *requests: Request, observe: Callable[[StepEvent], None] | None = None, **settings: Any
+) -> Run:
+    load = Load(workload=Workload(name="t", requests=requests))
+    return simulate(load, [_replica(observe, **settings)])
 
 
 def _serve(*requests: Request, **settings: Any) -> list[str]:
     log: list[StepEvent] = []
-    load = Load(workload=Workload(name="t", requests=requests))
-    run = simulate(load, [_replica(log.append, **settings)])
+    run = _run(*requests, observe=log.append, **settings)
     assert all(result.completed for result in run.results)
     return [_line(event) for event in log]
 
@@ -95,12 +64,12 @@ def replica() -> Callable[..., Replica]:
 
 
 @pytest.fixture(scope="session")
-def serve() -> Callable[..., list[str]]:
-    """The log of one such replica that serves these requests in an open loop."""
-    return _serve
+def run() -> Callable[..., Run]:
+    """What becomes of these requests on one such replica, in an open loop."""
+    return _run
 
 
 @pytest.fixture(scope="session")
-def uneven() -> Callable[..., StepTime]:
-    """Step times that tell every batch from every other, times a scale."""
-    return _Uneven
+def serve() -> Callable[..., list[str]]:
+    """The log of one such replica that serves these requests in an open loop."""
+    return _serve

@@ -91,6 +91,8 @@ def test_compiled_or_not_the_simulation_is_the_same_to_the_last_bit(case: Case) 
         steps=sum(replica.steps for replica in replicas),
         preemptions=sum(replica.scheduler.preemptions for replica in replicas),
         cached_tokens=sum(replica.scheduler.cached_tokens for replica in replicas),
+        draft_tokens=sum(replica.scheduler.draft_tokens for replica in replicas),
+        accepted_draft_tokens=sum(r.scheduler.accepted_draft_tokens for r in replicas),
     )
 
 

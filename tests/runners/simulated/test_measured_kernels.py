@@ -80,6 +80,40 @@ def test_fp8_weights_and_cache_are_those_of_nvidias_checkpoint() -> None:
     assert fp8.step_ms(1, 2048, 0, 0, 0) == pytest.approx(97.08, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("model_name", "gpu_name", "gpus", "milliseconds"),
+    # What the package says of the hub's own model, norms of queries and keys apart: a prompt of
+    # 8192, then 1 and 64 decodes at 1024.
+    [
+        ("qwen3-30b-a3b", "h100_sxm", 1, (153.2, 4.7, 24.2)),
+        ("mixtral-8x7b", "h100_sxm", 4, (125.5, 4.0, 11.9)),
+        ("mixtral-8x7b", "a100_sxm", 4, (371.1, 6.4, 19.7)),
+        ("nvidia/MiniMax-M2.5-NVFP4", "b200_sxm", 2, (91.2, 4.6, 12.8)),
+        ("gpt-oss-120b", "h100_sxm", 2, (124.5, 3.7, 13.6)),
+    ],
+)
+def test_mixtures_take_what_the_package_says_for_the_hubs_model(
+    model_name: str, gpu_name: str, gpus: int, milliseconds: tuple[float, ...]
+) -> None:
+    own = deployment(model_name, gpu_name, model(model_name).weight_dtype)
+    steps = MeasuredKernels(own, tensor_parallel_size=gpus)
+    found = [
+        steps.step_ms(*step)
+        for step in ((1, 8192, 0, 0, 0), (0, 0, 0, 1, 1024), (0, 0, 0, 64, 65536))
+    ]
+    assert found == pytest.approx(milliseconds, rel=0.06)
+
+
+def test_both_all_reduces_of_a_mixtures_layer_are_counted() -> None:
+    mixture, dense = (
+        MeasuredKernels(deployment(name), tensor_parallel_size=4).communication_ms(512)
+        / model(name).num_hidden_layers
+        / model(name).hidden_size
+        for name in ("mixtral-8x7b", "llama-3.1-8b")
+    )
+    assert mixture == pytest.approx(dense, rel=0.02)
+
+
 def test_more_requests_than_prompt_tokens_are_taken_as_one_token_each() -> None:
     steps = measured("llama-3.1-8b", "h100_sxm", 1)
     assert steps.step_ms(4, 3, 0, 0, 0) == steps.step_ms(3, 3, 0, 0, 0)
@@ -114,6 +148,8 @@ def test_every_gpu_it_covers_has_kernels(gpu_name: str) -> None:
         ("llama-3.1-8b", "a100_sxm", "bf16", "fp8"),
         ("llama-3.1-8b", "h100_sxm", "int4", "bf16"),
         ("llama-3.1-8b", "h100_sxm", "int8", "bf16"),
+        ("llama-3.1-8b", "h100_sxm", "nvfp4", "bf16"),
+        ("qwen3-30b-a3b", "h100_sxm", "fp8", "bf16"),
         ("phi-4", "h100_sxm", "bf16", "bf16"),
         ("llama-3.1-8b", "h100_sxm", "bf16", "int2"),
     ],
@@ -134,6 +170,36 @@ def test_an_ungated_mlp_is_refused() -> None:
     ungated = replace(model("llama-3.1-8b"), gated_mlp=False)
     with pytest.raises(ValueError, match="only models with a gated MLP"):
         MeasuredKernels(replace(deployment(), model=ungated), tensor_parallel_size=1)
+
+
+@pytest.mark.parametrize(
+    ("model_name", "changes", "reason"),
+    [
+        ("mixtral-8x7b", {"shared_expert_intermediate_size": 8}, "without a shared expert"),
+        ("gpt-oss-20b", {"sliding_window": 4096}, "only gpt-oss's is written down"),
+        ("mistralai/Mistral-7B-v0.1", {}, "only dense models of full attention"),
+        ("llama-3.1-8b", {"attention_dtype": "bf16"}, "only dense models of full attention"),
+    ],
+)
+def test_another_kind_of_model_is_refused(
+    model_name: str, changes: dict[str, Any], reason: str
+) -> None:
+    other = replace(model(model_name), **changes)
+    with pytest.raises(ValueError, match=reason):
+        MeasuredKernels(replace(deployment(), model=other), tensor_parallel_size=1)
+
+
+def test_of_mixtures_and_on_blackwell_it_says_that_first_tokens_take_longer() -> None:
+    plain, said = MeasuredKernels.uncertainty, MeasuredKernels.uncertainty_of_first_tokens
+    found = [
+        MeasuredKernels(deployment(name, gpu_name), tensor_parallel_size=1).uncertainty
+        for name, gpu_name in (
+            ("llama-3.1-8b", "h100_sxm"),
+            ("llama-3.1-8b", "b200_sxm"),
+            ("qwen3-30b-a3b", "h100_sxm"),
+        )
+    ]
+    assert found == [plain, plain + said, plain + said]
 
 
 def test_without_the_package_nothing_is_covered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from runners.simulated.attention import pairs_in_window
 from runners.simulated.catalogue import gpu, gpus, model, models
 from runners.simulated.kernels import all_reduce_us
 from runners.simulated.layers import captured
-from runners.simulated.roofline import Roofline
+from runners.simulated.roofline import MIXTURES, Roofline
 from search_spaces.deployment import WEIGHT_BYTES, Deployment
 
 BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "roofline_vs_kernels.py"
@@ -163,6 +163,18 @@ def test_its_uncertainty_is_what_the_benchmark_finds() -> None:
     figures = f"within {found['median_percent']} % (median) and {found['p90_percent']} % (p90)"
     assert found["steps"] == 231
     assert figures in Roofline.uncertainty
+
+
+@pytest.mark.skipif(not HAS_KERNELS, reason="no aiconfigurator-core for this platform")
+@pytest.mark.parametrize(("weight_dtype", "steps"), [("bf16", 275), ("nvfp4", 44), ("mxfp4", 176)])
+def test_what_it_says_of_mixtures_is_what_the_benchmark_finds(
+    weight_dtype: str, steps: int
+) -> None:
+    benchmark = runpy.run_path(str(BENCHMARK))
+    found = benchmark["summary"](benchmark["of_mixtures"](weight_dtype))
+    figures = f"within {found['median_percent']} % (median) and {found['p90_percent']} % (p90)"
+    assert found["steps"] == steps
+    assert MIXTURES[weight_dtype].startswith(figures)
 
 
 def test_a_lone_decode_reads_only_the_experts_it_is_routed_to() -> None:

@@ -10,7 +10,8 @@ from objectives import Load, Measurement, Request, RequestResult, Workload
 from objectives.sla import MissCount, holds, parse_sla
 from runners.simulated.replica import Replica, StepEvent
 from runners.simulated.simulation import Run, simulate
-from runners.simulated.step_time import StepTime
+
+from .cases import uneven
 
 Build = Callable[..., Replica]
 
@@ -71,7 +72,6 @@ def test_a_closed_loop_sends_the_next_request_when_one_finishes(replica: Build) 
 )
 def test_a_closed_loop_keeps_exactly_so_many_requests_in_flight(
     replica: Build,
-    uneven: Callable[..., StepTime],
     sizes: list[tuple[int, int]],
     concurrency: int,
     replicas: int,
@@ -137,7 +137,6 @@ def test_a_hopeless_run_ends_before_its_last_arrivals(replica: Build) -> None:
 )
 def test_a_run_that_ends_early_comes_to_the_verdict_of_the_full_one(
     replica: Build,
-    uneven: Callable[..., StepTime],
     gaps_s: list[float],
     limits: tuple[int, int, int],
     replicas: int,

@@ -96,12 +96,23 @@ def test_shared_prefixes_are_shared_on_the_engine_too(forked: Forked) -> None:
     assert told["prefix_cached_tokens"] == told["implied_prefix_tokens"] == 2 * 256
 
 
-def test_the_step_log_and_the_engine_log_are_kept(forked: Forked, load: Load) -> None:
+def test_the_step_log_and_the_engine_log_are_kept_and_told_of(forked: Forked, load: Load) -> None:
     with forked.runner() as runner, runner.launch(forked.config) as engine:
-        engine.measure(load)
+        told = engine.measure(load).engine
+    assert told["step_log"] == 0
     steps = (forked.logs / "steps-0.csv").read_text("utf-8").splitlines()
     assert len(steps) > 8
     assert "Application startup complete" in (forked.logs / "engine-0.log").read_text("utf-8")
+
+
+def test_a_launch_never_writes_over_the_logs_of_an_earlier_one(forked: Forked, load: Load) -> None:
+    forked.logs.mkdir()
+    (forked.logs / "engine-3.log").write_text("of a study that was cut off")
+    with forked.runner() as runner, runner.launch(forked.config) as engine:
+        assert engine.measure(load).engine["step_log"] == 4
+    assert {path.name for path in forked.logs.iterdir()} == {
+        *("engine-3.log", "engine-4.log", "steps-4.csv"),
+    }
 
 
 def test_an_exported_file_starts_the_stock_engine(
@@ -115,6 +126,7 @@ def test_an_exported_file_starts_the_stock_engine(
     with forked.runner() as runner, runner.launch_file(file) as engine:
         measured = engine.measure(load)
     assert len(measured.completed) == len(load.workload.requests)
+    assert "step_log" not in measured.engine
     assert "scheduler_cls" not in (forked.logs / "engine-0.log").read_text("utf-8")
 
 

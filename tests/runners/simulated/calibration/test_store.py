@@ -65,7 +65,7 @@ def tampered(path: Path, *place: str | int, value: object) -> None:
     ("place", "value", "said"),
     [
         (("paretune_calibration",), 2, "version 2 instead of 1"),
-        (("of", "gpu"), "l4", "it is of"),
+        (("of", "gpu"), "l4", "is of Served"),
         (("calibration", "mean"), [0.0], "4 values were expected"),
         (("calibration", "mean", 0), "fast", "'fast' is not a number"),
         (("calibration", "mean", 0), float("nan"), "NaN is no number in JSON"),

@@ -6,7 +6,7 @@ from objectives import Load, Request, Workload
 from runners.simulated.policies import StaticBatching, VllmV1
 from runners.simulated.replica import Replica
 from runners.simulated.simulation import Run, simulate
-from runners.simulated.step_time import StepTime
+from tests.runners.simulated.cases import uneven
 
 Log = Callable[..., list[str]]
 Serve = Callable[..., Run]
@@ -37,10 +37,10 @@ def test_a_2000_token_answer_holds_up_those_of_50_tokens(run_under: Serve) -> No
     assert latencies_s(run) == [(2000, 2000), (2000, 2000), (2049, 2049)]
 
 
-def test_clients_of_a_closed_loop_all_come_back_at_the_end_of_a_batch(under: Build) -> None:
+def test_clients_of_a_closed_loop_all_come_back_at_the_end_of_a_batch(replica: Build) -> None:
     requests = tuple(Request(0, 10, output_tokens) for output_tokens in (3, 1, 2, 2))
     load = Load(workload=Workload(name="t", requests=requests, concurrency=2))
-    run = simulate(load, [under(StaticBatching())])
+    run = simulate(load, [replica(policy=StaticBatching())])
     assert [result.arrival_s for result in run.results] == [0, 0, 3, 3]
     assert latencies_s(run) == [(3, 3), (3, 3), (2, 2), (2, 2)]
 
@@ -56,7 +56,7 @@ def test_continuous_batching_hands_the_slot_on(run_under: Serve) -> None:
 
 
 def test_rows_are_padded_to_the_longest_prompt_and_computed_to_the_longest_answer(
-    run_under: Serve, uneven: Callable[[], StepTime]
+    run_under: Serve,
 ) -> None:
     prefill_ms = 8 + 0.25 * (20 + 20)
     decodes_ms = 2 * (8 + 0.5 * 2) + 0.00390625 * (20 + 20 + 21 + 21)

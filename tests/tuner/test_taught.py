@@ -1,0 +1,67 @@
+"""Simulated studies on what real engines taught: found when a study begins, kept with it."""
+
+import json
+from dataclasses import replace
+from math import log
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runners.simulated.calibration import Kept, Served, prior, save
+from tests.tuner.conftest import QUICK, Tune
+from tuner.errors import BadInput
+from tuner.measure import measure
+from tuner.options import Options
+
+SERVED = Served(
+    gpu="l4",
+    model="meta-llama/Llama-3.1-8B-Instruct",
+    engine_version="0.32.0",
+    tensor_parallel_size=1,
+)
+SLOWER = Kept(replace(prior(1), mean=(log(1.25), log(1.25), 0.0, 10.0), probes=20, steps=7000))
+SMALL: dict[str, Any] = {
+    "objective": "chat",
+    "gpu": "l4",
+    "gpus": 1,
+    "requests": 10,
+    "request_rate": 0.5,
+    "input_tokens": 200,
+    "output_tokens": 20,
+}
+
+
+def tpot_ms(**options: Any) -> float:
+    found: float = measure(Options(**{**SMALL, **options}))["metrics"]["mean_tpot_ms"]
+    return found
+
+
+def test_what_was_learnt_of_a_model_on_a_gpu_is_used_unless_told_otherwise() -> None:
+    plain = tpot_ms()
+    save(SLOWER, SERVED)
+    assert tpot_ms() == pytest.approx(1.25 * plain, rel=0.01)
+    assert tpot_ms(calibration="off") == plain
+    assert tpot_ms(gpu="l40s") == tpot_ms(gpu="l40s", calibration="off")
+
+
+def test_a_damaged_calibration_is_refused_with_what_to_do() -> None:
+    path = save(SLOWER, SERVED)
+    path.write_text("{}")
+    with pytest.raises(BadInput) as caught:
+        tpot_ms()
+    assert str(caught.value) == (
+        f"{path} is no calibration of this version ('of'); delete it, or calibrate again. "
+        "(--calibration off does without.)"
+    )
+
+
+def test_a_study_goes_on_with_what_it_began_with(tune: Tune, tmp_path: Path) -> None:
+    kept = save(SLOWER, SERVED)
+    folder = tmp_path / "study"
+    assert tune(*QUICK, "--trials=2", f"--output={folder}").status == 0
+    summary = json.loads((folder / "summary.json").read_text())
+    kept.unlink()
+    again = tune("resume", str(folder), "--json")
+    assert json.loads(again.out)["best"] == summary["best"]
+    assert "calibrated on 20 trials" in summary["uncertainty"]
