@@ -4,7 +4,9 @@ Needs no GPU, but aiconfigurator-core, so Linux on x86-64.
 """
 
 import json
+from contextlib import suppress
 from functools import cache
+from itertools import product
 from statistics import mean, median, quantiles
 
 from runners.simulated.catalogue import gpu, model
@@ -16,6 +18,16 @@ MODELS = ("meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-70B-Instruct
 STATED = ("a100_sxm", "h100_sxm", "h200_sxm")
 """The GPUs of the roofline's own statement; no constant of it was read off an H200 kernel."""
 OTHERS = ("b200_sxm", "l40s", "rtx_pro_6000_server")
+MIXTURES = {
+    "bf16": (
+        ("Qwen/Qwen3-30B-A3B", "Qwen/Qwen3-235B-A22B", "mistralai/Mixtral-8x7B-Instruct-v0.1"),
+        STATED,
+    ),
+    "nvfp4": (("nvidia/MiniMax-M2.5-NVFP4",), ("b200_sxm",)),
+    "mxfp4": (("openai/gpt-oss-20b", "openai/gpt-oss-120b"), ("h100_sxm", "h200_sxm")),
+}
+"""By the type of their weights: (models, GPUs)."""
+SIZES = (1, 2, 4, 8)
 STEPS = {
     "prefill 512": (1, 512, 0, 0, 0),
     "prefill 2048": (1, 2048, 0, 0, 0),
@@ -42,7 +54,11 @@ def fits(deployment: Deployment) -> bool:
 
 
 def deviations(gpu_name: str, gpus: int, model_name: str) -> list[float]:
-    """Roofline over measured, less one, per step; none where the weights do not fit."""
+    """Roofline over measured, less one, per step; none where the weights do not fit.
+
+    Raises:
+        ValueError: there are no kernels of this model on this GPU, split so.
+    """
     deployment = Deployment(
         model=model(model_name), gpu=gpu(gpu_name), gpus=gpus, max_model_len=8192
     )
@@ -68,9 +84,20 @@ def of_gpu(name: str) -> list[float]:
     return [
         deviation
         for model_name in MODELS
-        for gpus in (1, 2, 4, 8)
+        for gpus in SIZES
         for deviation in deviations(name, gpus, model_name)
     ]
+
+
+@cache
+def of_mixtures(weight_dtype: str) -> list[float]:
+    """Of every size that their experts were measured at."""
+    models, gpu_names = MIXTURES[weight_dtype]
+    found: list[float] = []
+    for gpu_name, model_name, gpus in product(gpu_names, models, SIZES):
+        with suppress(ValueError):
+            found += deviations(gpu_name, gpus, model_name)
+    return found
 
 
 def stated() -> dict[str, float]:
@@ -83,6 +110,10 @@ def main() -> None:
         "measured": MeasuredKernels.source,
         "stated": {"gpus": STATED, **stated()},
         "by_gpu": {name: summary(of_gpu(name)) for name in (*STATED, *OTHERS)},
+        "mixtures": {
+            weight_dtype: {"models": models, "gpus": gpus, **summary(of_mixtures(weight_dtype))}
+            for weight_dtype, (models, gpus) in MIXTURES.items()
+        },
     }
     print(json.dumps(found, indent=2))
 

@@ -4,10 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
+from types import MappingProxyType
 from typing import Any
 
-from objectives import Workload, parse_sla
+from objectives import Workload
 from results.record import TrialRecord
 from runners.simulated import catalogue
 from runners.simulated.calibration import (
@@ -26,47 +27,48 @@ from runners.simulated.calibration import (
 from runners.simulated.calibration.fitted import fit_rows
 from runners.simulated.calibration.probes import (
     COMPARED,
-    TAILS,
-    TPOT,
-    TTFT,
     errors,
     held_out,
-    twin,
 )
 from runners.simulated.calibration.step_rows import Rows
 from runners.simulated.compiled.steps import Steps
-from runners.simulated.kv_cache import BLOCK_TOKENS
 from runners.simulated.step_times import step_time
-from runners.step_log import read_step_log, step_logs
+from runners.step_log import read_step_log
 from search_spaces import Deployment
 from search_spaces.deployment import CPU
-from search_spaces.vllm import kv_tokens
-from tuner.capacity import offered_load
 from tuner.errors import BadInput
 from tuner.folder import Folder
-
-PLAIN = {"speculative_config": "none", "quantization": "none", "kv_cache_dtype": "auto"}
-"""Knobs of trials that are learnt from; with another value it would be another model's steps."""
-OBSERVED = (*COMPARED, *TAILS[TTFT], *TAILS[TPOT])
-KV_CAPACITY = "kv_capacity_tokens"
-STEP_LOG = "step_log"
-"""What a trial says its engine wrote: N of ``logs/steps-N.csv``."""
+from tuner.teaching import (
+    KV_CAPACITY,
+    known,
+    kv_offset_tokens,
+    logs_of,
+    probe,
+    tensor_parallel_size,
+    usable,
+)
 
 
 def calibrate(
-    path: Path, *, served: Served | None = None, folder: Path | None = None
+    path: Path,
+    *,
+    served: Served | None = None,
+    folder: Path | None = None,
+    believed: Mapping[int, Calibration] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Learn from a study's folder or a step log, and keep what was learnt.
 
     Args:
         served: what a bare log is of; without it nothing is kept.
         folder: where calibrations are kept, if not in the user's.
+        believed: what earlier studies taught, by tensor-parallel size; without it this one stands
+            for itself.
 
     Raises:
         BadInput: there is nothing to learn from; says what, where and how to mend it.
     """
     if path.is_dir():
-        return {"calibrations": [_learnt(part, folder) for part in _parts(path)]}
+        return {"calibrations": [_learnt(part, folder, believed) for part in _parts(path)]}
     return {"calibrations": [_learnt_from_log(path, served, folder)]}
 
 
@@ -86,7 +88,7 @@ def _parts(path: Path) -> list[_Part]:
     folder = Folder(path)
     summary = _summary(folder)
     told = _records(folder)
-    records = [record for record in told if _usable(record)]
+    records = [record for record in told if usable(record)]
     if not records:
         raise BadInput(
             f"{folder.trials}: no trial was measured with plain weights, KV cache and no "
@@ -94,15 +96,15 @@ def _parts(path: Path) -> list[_Part]:
         )
     names = sorted({record.objective for record in records})
     workloads = dict(zip(names, folder.read_workloads(names), strict=True))
-    sizes = sorted({_tensor_parallel_size(record) for record in records})
+    sizes = sorted({tensor_parallel_size(record) for record in records})
     return [
         _Part(
             place=path,
             served=_served(folder, summary, size),
             gpus=_gpus(folder, summary),
-            records=tuple(r for r in records if _tensor_parallel_size(r) == size),
+            records=tuple(r for r in records if tensor_parallel_size(r) == size),
             workloads=workloads,
-            logs=_logs(folder, told, size),
+            logs=logs_of(folder, told, size),
         )
         for size in sizes
     ]
@@ -145,22 +147,6 @@ def _records(folder: Folder) -> list[TrialRecord]:
     return found
 
 
-def _usable(record: TrialRecord) -> bool:
-    offered = record.loads.get("offered", {})
-    told = [offered.get(name) for name in COMPARED]
-    return (
-        record.answered
-        and record.failure is None
-        and not record.stopped_early
-        and _plain(record)
-        and all(isinstance(value, (int, float)) and value > 0 for value in told)
-    )
-
-
-def _plain(record: TrialRecord) -> bool:
-    return all(record.config.get(name, value) == value for name, value in PLAIN.items())
-
-
 def _served(folder: Folder, summary: Mapping[str, Any], size: int) -> Served:
     hardware = summary.get("hardware")
     gpu = hardware.get("gpu") if isinstance(hardware, dict) else None
@@ -185,30 +171,17 @@ def _gpus(folder: Folder, summary: Mapping[str, Any]) -> int:
     return gpus
 
 
-def _tensor_parallel_size(record: TrialRecord) -> int:
-    return int(record.config.get("tensor_parallel_size", 1))
-
-
-def _logs(folder: Folder, records: Sequence[TrialRecord], size: int) -> tuple[Path, ...]:
-    """Step logs of the launches that measured trials of this tensor-parallel size."""
-    told = [
-        record.loads["offered"].get(STEP_LOG)
-        for record in records
-        if _plain(record) and _tensor_parallel_size(record) == size and "offered" in record.loads
-    ]
-    numbers = sorted({number for number in told if type(number) is int})
-    bases = [folder.logs / f"steps-{number}.csv" for number in numbers]
-    return tuple(file for base in bases for file in step_logs(base))
-
-
-def _learnt(part: _Part, folder: Path | None) -> dict[str, Any]:
+def _learnt(
+    part: _Part, folder: Path | None, believed: Mapping[int, Calibration]
+) -> dict[str, Any]:
     log, notes = _log(part.logs)
-    deployment = _deployment(part)
+    longest = max(workload.longest_tokens for workload in part.workloads.values())
+    deployment = known(part.served, gpus=part.gpus, longest_tokens=longest)
     fitted: FittedSteps | None = None
     if deployment is not None:
         size = part.served.tensor_parallel_size
         steps = step_time(deployment, tensor_parallel_size=size).steps
-        before = prior(size)
+        before = believed.get(size) or prior(size)
         if log is not None:
             before = learn_from_steps(steps, log, before)
     elif log is not None:
@@ -222,7 +195,7 @@ def _learnt(part: _Part, folder: Path | None) -> dict[str, Any]:
         )
     probes = _probes(part, steps, deployment)
     after, others = held_out([probe for _, probe in probes], before)
-    after = replace(after, kv_offset_tokens=_kv_offset(part, deployment))
+    after = replace(after, kv_offset_tokens=kv_offset_tokens(part.records, deployment))
     return {
         **_learnt_json(after, part.served),
         "fitted": None if fitted is None else _fitted_json(fitted),
@@ -242,52 +215,20 @@ def _log(logs: Sequence[Path]) -> tuple[Rows | None, list[str]]:
         return None, [f"step log: {error}"]
 
 
-def _deployment(part: _Part) -> Deployment | None:
-    """``None``: nobody knows how long steps take on it."""
-    try:
-        model, gpu = catalogue.model(part.served.model), catalogue.gpu(part.served.gpu)
-    except ValueError:
-        return None
-    longest = max(workload.longest_tokens for workload in part.workloads.values())
-    return Deployment(model=model, gpu=gpu, gpus=part.gpus, max_model_len=longest)
-
-
 def _probes(
     part: _Part, steps: Steps, deployment: Deployment | None
 ) -> list[tuple[TrialRecord, Probe]]:
-    probes = []
-    for record in part.records:
-        offered = record.loads["offered"]
-        workload = part.workloads[record.objective]
-        rate = offered.get("request_rate")
-        if workload.concurrency is None and rate and rate != workload.request_rate:
-            workload = workload.at_rate(rate)
-        capacity = offered.get(KV_CAPACITY)
-        if not capacity and deployment is not None:
-            capacity = kv_tokens(deployment, record.config)
-        if not capacity or capacity < workload.longest_tokens:
-            continue
-        bounds = parse_sla(",".join(record.sla)) if record.sla else ()
-        load = offered_load(workload, bounds)
-        run = twin(record.config, load, steps, blocks=int(capacity) // BLOCK_TOKENS)
-        probes.append((record, Probe(run, {name: offered.get(name) for name in OBSERVED})))
+    told = [
+        (record, probe(record, part.workloads[record.objective], steps, deployment))
+        for record in part.records
+    ]
+    probes = [(record, one) for record, one in told if one is not None]
     if not probes:
         raise BadInput(
             f"{part.place}: no trial says how many tokens its KV cache holds "
             f"(`{KV_CAPACITY}`), and the model is not known well enough to estimate it."
         )
     return probes
-
-
-def _kv_offset(part: _Part, deployment: Deployment | None) -> int | None:
-    if deployment is None:
-        return None
-    beyond = [
-        int(told) - kv_tokens(deployment, record.config)
-        for record in part.records
-        if (told := record.loads["offered"].get(KV_CAPACITY))
-    ]
-    return round(median(beyond)) if beyond else None
 
 
 def _learnt_from_log(path: Path, served: Served | None, folder: Path | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from tuner import answer
 from tuner.errors import BadInput, EngineTrouble, Exit
 from tuner.folder import Folder
 from tuner.interrupts import Interrupts
+from tuner.learning import Learning
 from tuner.mirror import Mirror
 from tuner.mlflow_study import local_database
 from tuner.options import Options
@@ -53,6 +55,13 @@ class Ending:
             raise BadInput(
                 f"The answer cannot be printed ({error.strerror}), but is in {summary}."
             ) from error
+
+    def learn(self, learning: Learning) -> None:
+        """What the study teaches the simulated engine, or until Ctrl-C."""
+        with suppress(KeyboardInterrupt), self.interrupts.let_in():
+            said = learning.finish()
+            if not (self.options.quiet or self.options.json):
+                print(said, file=sys.stderr)
 
     def mirror(
         self,

@@ -58,7 +58,7 @@ def simulated(spec: StudySpec) -> SimulatedRunner:
     """The simulated engine of a study's deployment, as the study found it taught."""
     return SimulatedRunner(
         deployment_of(spec),
-        calibrations=taught(spec.target.calibrations),
+        calibrations=taught(spec.target.calibrations or {}),
         acceptance_rate=spec.target.acceptance_rate,
         seed=spec.seed,
     )
@@ -70,9 +70,9 @@ def predictor(spec: StudySpec) -> SimulatedRunner | None:
     if spec.target.gpu is None or (speculates and not spec.simulated):
         return None  # how many drafts are accepted only the real engine tells
     sizes = fitting_sizes(deployment_of(spec))
-    if spec.target.gpu.memory_bandwidth_tb_s or spec.target.calibrations.keys() >= set(sizes):
-        return simulated(spec)
-    return None
+    learnt = set(spec.target.calibrations or {})
+    known = spec.target.gpu.memory_bandwidth_tb_s or learnt.issuperset(sizes)
+    return simulated(spec) if known else None
 
 
 @contextmanager

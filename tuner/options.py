@@ -91,7 +91,11 @@ class Options:
     ] = None
     calibration: Annotated[
         Literal["auto", "off"],
-        _engine("--calibration", "auto|off", "off: simulate without what real engines taught."),
+        _engine(
+            "--calibration",
+            "auto|off",
+            "off: neither use nor learn what real engines teach the simulated one.",
+        ),
     ] = "auto"
     acceptance_rate: Annotated[
         float | None,

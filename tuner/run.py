@@ -22,6 +22,7 @@ from tuner.engines import engine_of
 from tuner.errors import BadInput, EngineTrouble, Exit
 from tuner.folder import Folder
 from tuner.interrupts import Interrupts
+from tuner.learning import Learning
 from tuner.mirror import Mirror
 from tuner.mlflow_study import open_mlflow, remember, tracking_uri
 from tuner.options import Options
@@ -202,19 +203,22 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
     remember(options.mlflow, studies[0])
     uri = tracking_uri(options.mlflow, run.folder, studies[0])
     mirror = None if uri is None else Mirror(lambda: open_mlflow(uri, about, spec, studies[0]))
+    shown = progress(
+        quiet=options.quiet, json=options.json, knobs=tuple(run.problem.space.searched)
+    )
+    learning = _learning(run, shown.note)
     loop = Loop(
         problem=run.problem,
         runner=run.runner,
         studies=studies,
         selection=answer.selection(run.problem),
         folder=run.folder,
-        progress=progress(
-            quiet=options.quiet, json=options.json, knobs=tuple(run.problem.space.searched)
-        ),
+        progress=shown,
         mirror=mirror.write if mirror else lambda record: None,
         trials=spec.trials,
         budget_s=spec.budget_s,
         prepaid_s=run.prepaid_s,
+        learn=learning.tried if learning else lambda records: None,
         interruptible=run.interrupts.let_in,
     )
     cut_short: KeyboardInterrupt | EngineTrouble | None = None
@@ -236,11 +240,21 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
     found = with_intervals(found, run.problem, run.runner)
     ending = Ending(run.folder, spec, options, run.interrupts)
     ending.write(found, run.problem.space)
+    if learning and cut_short is None:
+        ending.learn(learning)
     if mirror:
         ending.mirror(mirror, found, loop.records, hurried=cut_short is not None)
     if cut_short is None and answered and answered == _answered(loop.records):
         return Exit.DONE  # it was finished before: printing its result is all that was asked
     return ending.status(found, cut_short)
+
+
+def _learning(run: Run, note: Callable[[str], None]) -> Learning | None:
+    """Of what was launched here, unless ``--calibration off``."""
+    if not isinstance(run.runner, VllmRunner) or run.spec.target.calibrations is None:
+        return None
+    version = run.runner.description.version
+    return Learning(run.spec, run.problem, run.folder, engine_version=version, note=note)
 
 
 def _relaunch(run: Run, studies: list[optuna.Study], loop: Loop) -> None:

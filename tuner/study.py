@@ -43,6 +43,8 @@ class Loop:
     budget_s: float | None
     prepaid_s: float = 0.0
     """Engine time spent before the first trial; it and its launch are that trial's."""
+    learn: Callable[[Sequence[TrialRecord]], None] = lambda records: None
+    """Told of every trial once it is kept."""
     interruptible: Callable[[], AbstractContextManager[None]] = nullcontext
     """Where the loop may be left: elsewhere it is writing."""
     records: list[TrialRecord] = field(default_factory=list)
@@ -134,6 +136,7 @@ class Loop:
         for record in kept:
             self.mirror(record)
         self.progress.tried(kept, self.best(), self.state())
+        self.learn(kept)
 
     def _tell(self, asked: optuna.Study, number: int, kept: list[TrialRecord]) -> None:
         tell.tell(self.studies, asked, number, kept, self.records, self.problem)

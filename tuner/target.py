@@ -11,7 +11,7 @@ from runners.simulated import catalogue
 from runners.vllm import Installed, has_weights, installed
 from runners.vllm.command import resolve
 from search_spaces import Gpu, Model, Value
-from search_spaces.deployment import GIB, cpu
+from search_spaces.deployment import CPU, GIB, cpu
 from tuner.duration import seconds
 from tuner.errors import BadInput, EngineTrouble
 from tuner.options import Options
@@ -62,8 +62,9 @@ class Target:
     """Passed on to vLLM as they are."""
     acceptance_rate: float | None = None
     """Of drafted tokens on a simulated engine, each if those before it were accepted."""
-    calibrations: Mapping[int, str] = field(default_factory=dict)
-    """What real engines had taught the simulated one, by tensor-parallel size."""
+    calibrations: Mapping[int, str] | None = None
+    """What real engines had taught the simulated one, by tensor-parallel size; ``None``: not
+    asked, nor is anything learnt."""
 
     @property
     def hardware(self) -> str:
@@ -134,8 +135,13 @@ def _refuse_foreign(options: Options, engine: EngineName) -> None:
 
 def _simulated(options: Options) -> Target:
     shape = catalogue.model(options.model or DEFAULT_MODEL)
-    gpu = catalogue.gpu(options.gpu or DEFAULT_GPU)
-    count = options.gpus or DEFAULT_GPUS
+    gpu, count = _simulated_hardware(options)
+    learnt = _calibrations(options, gpu, shape.name, count)
+    if gpu.is_cpu and not learnt:
+        raise BadInput(
+            f"Nobody knows how long steps of {shape.name} take on this CPU; a study with "
+            "--engine vllm teaches it, or `tune calibrate` from one."
+        )
     return Target(
         engine="simulated",
         model=shape.name,
@@ -144,12 +150,18 @@ def _simulated(options: Options) -> Target:
         gpus=count,
         longest_tokens=shape.max_position_embeddings,
         acceptance_rate=options.acceptance_rate,
-        calibrations=_calibrations(options, gpu, shape.name, count),
+        calibrations=learnt,
     )
 
 
-def _calibrations(options: Options, gpu: Gpu, model: str, gpus: int) -> dict[int, str]:
-    return kept_of(gpu, model, gpus) if options.calibration == "auto" else {}
+def _simulated_hardware(options: Options) -> tuple[Gpu, int]:
+    if options.gpu == CPU:
+        return this_cpu(), options.gpus or 1
+    return catalogue.gpu(options.gpu or DEFAULT_GPU), options.gpus or DEFAULT_GPUS
+
+
+def _calibrations(options: Options, gpu: Gpu, model: str, gpus: int) -> dict[int, str] | None:
+    return kept_of(gpu, model, gpus) if options.calibration == "auto" else None
 
 
 def _vllm(options: Options) -> Target:
@@ -176,8 +188,7 @@ def _vllm(options: Options) -> Target:
 def _hardware(options: Options, here: Installed) -> tuple[Gpu, int]:
     """(kind, number) of what vLLM will run on."""
     if here.cpu_build:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return cpu(memory / GIB), options.gpus or 1
+        return this_cpu(), options.gpus or 1
     there = gpus.find_gpus()
     found = there.visible
     if not found:
@@ -185,6 +196,12 @@ def _hardware(options: Options, here: Installed) -> tuple[Gpu, int]:
     if options.gpus is not None and options.gpus > len(found):
         raise BadInput(f"--gpus {options.gpus}, but {len(found)} are visible.")
     return _known(found[0]), options.gpus or len(found)
+
+
+def this_cpu() -> Gpu:
+    """The CPU and the memory of this machine, in a GPU's place."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return cpu(memory / GIB)
 
 
 def _known(device: gpus.Gpu) -> Gpu:

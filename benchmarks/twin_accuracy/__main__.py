@@ -14,18 +14,10 @@ from typing import Any
 
 from benchmarks.twin_accuracy import kernel_tables, static_batches, tables
 from benchmarks.twin_accuracy.comparison import Comparison, compare, figures
-from benchmarks.twin_accuracy.measured import Group, Row, read
+from benchmarks.twin_accuracy.learnt import learnt
+from benchmarks.twin_accuracy.measured import MAIN, Group, Row, read
 from benchmarks.twin_accuracy.replay import KV_DTYPES, PROMPTS_PER_CLIENT
 
-MAIN = Group(
-    backend="vllm",
-    version="",
-    model="meta-llama/Llama-3.1-70B",
-    gpu="h100_sxm",
-    precision="fp8",
-)
-"""InferenceMAX, October 2025: vLLM 0.10.2 with nvidia/Llama-3.3-70B-Instruct-FP8, 45 runs. Its
-scripts ask for KV cache in fp8; the H100 runs behave as if it were in bf16."""
 FEW = 3
 """Prompts per client of 8192-token answers in the other groups, whose protocol is assumed."""
 
@@ -46,7 +38,7 @@ def _main_group(groups: Mapping[Group, Sequence[Row]]) -> Mapping[str, Any]:
         return {}
     told: dict[str, Any] = {}
     for kv_dtype in KV_DTYPES:
-        found = compare(MAIN, groups[MAIN], kv_dtype)
+        found = learnt(compare(MAIN, groups[MAIN], kv_dtype))
         _print(*tables.rows(found), *tables.verdicts(found), *tables.left_out(found), "")
         told[kv_dtype] = {**figures(found), "table": [_case(case) for case in found.cases]}
     return told
@@ -63,7 +55,8 @@ def _case(case: Any) -> dict[str, Any]:
         "measured_tpot_ms": case.row.tpot_ms,
         "ttft_ms": round(case.twin.ttft_ms, 2),
         "tpot_ms": round(case.twin.tpot_ms, 3),
-        "after_probes_ms": case.fitted and [round(value, 3) for value in case.fitted],
+        "affine_ms": case.fitted and [round(value, 3) for value in case.fitted],
+        "learnt_ms": case.learnt and [round(value, 3) for value in case.learnt],
         "saturated": case.twin.saturated,
         "preemptions": case.twin.preemptions,
     }

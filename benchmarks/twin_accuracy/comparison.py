@@ -25,7 +25,10 @@ class Case:
     row: Row
     twin: Replay
     fitted: tuple[float, float] | None = None
-    """(TTFT, TPOT) after the probes of its TP size, where it is none of them itself."""
+    """(TTFT, TPOT) after the probes of its TP size, where it is none of them itself: by an affine
+    map of what the twin said."""
+    learnt: tuple[float, float] | None = None
+    """The same as calibration learns from them."""
 
     @property
     def is_probe(self) -> bool:
@@ -110,7 +113,6 @@ def figures(found: Comparison) -> dict[str, Any]:
     """Errors in per cent and rank correlations, as JSON."""
     cases = found.cases
     judged = [case for case in cases if case.ttft_counts]
-    held = [(case.fitted, case.row, case) for case in cases if case.fitted]
     return {
         "rows": len(cases),
         "saturated_rows": sum(case.twin.saturated for case in cases),
@@ -119,21 +121,23 @@ def figures(found: Comparison) -> dict[str, Any]:
         "tpot_unsaturated": _errors(_pairs([c for c in cases if not c.twin.saturated], _tpot)),
         "ttft": _errors(_pairs(judged, _ttft)),
         "ttft_unsaturated": _errors(_pairs([c for c in judged if not c.twin.saturated], _ttft)),
-        "after_probes": {
-            "tpot": _errors([(told[1], row.tpot_ms) for told, row, _ in held]),
-            "ttft": _errors(
-                [
-                    (told[0], row.ttft_ms)
-                    for told, row, case in held
-                    if case.ttft_counts and not case.twin.saturated
-                ]
-            ),
-            "ttft_with_saturated": _errors(
-                [(told[0], row.ttft_ms) for told, row, case in held if case.ttft_counts]
-            ),
-        },
+        "after_probes": _held(cases, lambda case: case.fitted),
+        "learnt": _held(cases, lambda case: case.learnt),
         "rank": ranks(cases),
         "left_out": dict(found.left_out),
+    }
+
+
+def _held(
+    cases: Sequence[Case], told: Callable[[Case], tuple[float, float] | None]
+) -> dict[str, Any]:
+    """Errors of the runs that were held out."""
+    held = [(pair, case) for case in cases if (pair := told(case))]
+    judged = [(pair[0], case.row.ttft_ms, case) for pair, case in held if case.ttft_counts]
+    return {
+        "tpot": _errors([(pair[1], case.row.tpot_ms) for pair, case in held]),
+        "ttft": _errors([(said, ms) for said, ms, case in judged if not case.twin.saturated]),
+        "ttft_with_saturated": _errors([(said, ms) for said, ms, _ in judged]),
     }
 
 

@@ -2,17 +2,23 @@
 
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
+
+import numpy as np
 
 from benchmarks.twin_accuracy.agreement import errors
 from runners.simulated.catalogue import gpu, model
+from runners.simulated.compiled.state import Floats
 from runners.simulated.kernel_table import tabled
 from runners.simulated.measured_kernels import MeasuredKernels
+from runners.simulated.step_table import LARGEST, never_falling
 from search_spaces import Deployment
 
 DEPLOYMENTS = (
     ("meta-llama/Llama-3.1-8B-Instruct", "a100_sxm", 1),
     ("nvidia/Llama-3.3-70B-Instruct-FP8", "h100_sxm", 4),
+    ("nvidia/Llama-3.3-70B-Instruct-FP8", "b200_sxm", 1),
 )
 STEPS = 2000
 
@@ -30,21 +36,36 @@ def measure() -> Mapping[str, Any]:
             print(f"  {reason}")
             continue
         table = tabled(kernels)
-        for kind, steps in drawn().items():
-            found = errors([(table.step_ms(*step), kernels.step_ms(*step)) for step in steps])
-            told[f"{name} on {gpus} x {on}, {kind}"] = found and {
-                "mape": found.mape,
-                "bias": found.bias,
-                "p90": found.p90,
-                "worst": found.worst,
-            }
-            if found:
-                print(
-                    f"  {name} on {gpus} x {on}, {kind}: {found.mape:.1f} (bias {found.bias:+.1f},"
-                    f" p90 {found.p90:.1f}, worst {found.worst:+.1f}; {found.rows} steps)"
-                )
+        pairs = {
+            kind: [(table.step_ms(*step), kernels.step_ms(*step)) for step in steps]
+            for kind, steps in drawn().items()
+        }
+        for kind, of_kind in (pairs | every_number(kernels, table.steps.tokens_ms)).items():
+            found = errors(of_kind)
+            assert found is not None
+            told[f"{name} on {gpus} x {on}, {kind}"] = asdict(found)
+            print(
+                f"  {name} on {gpus} x {on}, {kind}: {found.mape:.1f} (bias {found.bias:+.1f},"
+                f" p90 {found.p90:.1f}, worst {found.worst:+.1f}; {found.rows} steps)",
+                flush=True,
+            )
     print()
     return told
+
+
+def every_number(
+    kernels: MeasuredKernels, table_ms: Floats
+) -> dict[str, list[tuple[float, float]]]:
+    """Of tokens, attention apart: beside the kernels, and beside what a table may tell of them."""
+    asked_ms = np.array([kernels.non_attention_ms(tokens) for tokens in range(1, LARGEST + 1)])
+    nearest_ms = never_falling(asked_ms, np.ones(LARGEST))
+    told_ms = table_ms[1:].tolist()
+    return {
+        "every number of tokens": list(zip(told_ms, asked_ms.tolist(), strict=True)),
+        "the same beside the rising sequence nearest to them": list(
+            zip(told_ms, nearest_ms.tolist(), strict=True)
+        ),
+    }
 
 
 def drawn() -> dict[str, list[Step]]:

@@ -31,6 +31,17 @@ class Group:
         return f"{self.backend} {version}, {self.model} {self.precision}, {self.gpu}"
 
 
+MAIN = Group(
+    backend="vllm",
+    version="",
+    model="meta-llama/Llama-3.1-70B",
+    gpu="h100_sxm",
+    precision="fp8",
+)
+"""InferenceMAX, October 2025: vLLM 0.10.2 with nvidia/Llama-3.3-70B-Instruct-FP8, 45 runs. Its
+scripts ask for KV cache in fp8; the H100 runs behave as if it were in bf16."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """What was run: a group's model and engine under one load and one parallelism."""

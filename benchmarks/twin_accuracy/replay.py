@@ -8,12 +8,15 @@ scripts of October 2025 say. Groups from elsewhere are run so too, where it is a
 from dataclasses import dataclass, replace
 from functools import cache
 
-from benchmarks.twin_accuracy.measured import LENGTH_SPREAD, MEAN_LENGTH, Setup
+from benchmarks.twin_accuracy.measured import LENGTH_SPREAD, MEAN_LENGTH, Row, Setup
 from objectives import Load, Workload
 from objectives.arrivals import ClosedLoop, Synthetic, Uniform
 from runners import EngineError
 from runners.simulated import SimulatedRunner
+from runners.simulated.calibration import Probe
+from runners.simulated.calibration.probes import twin
 from runners.simulated.catalogue import gpu, model
+from runners.simulated.kv_cache import BLOCK_TOKENS
 from runners.simulated.step_times import step_time
 from search_spaces import Config, Deployment
 from search_spaces.vllm import kv_tokens, vllm_space
@@ -71,14 +74,34 @@ def replay(setup: Setup, kv_dtype: str, prompts_per_client: int = PROMPTS_PER_CL
     except (EngineError, ValueError) as error:
         # Of an unknown name the first half; the second tells a user what to write instead.
         raise NotSimulated(str(error).partition(";")[0]) from error
-    tokens = MEAN_LENGTH * (setup.input_tokens + setup.output_tokens / 2)
     return Replay(
         ttft_ms=run.metrics["mean_ttft_ms"] or 0.0,
         tpot_ms=run.metrics["mean_tpot_ms"] or 0.0,
-        saturated=setup.concurrency * tokens > kv_tokens(deployment, config),
+        saturated=_saturated(setup, deployment, config),
         preemptions=int(run.engine["preemptions"]),
         source=steps.source,
     )
+
+
+def probe(row: Row, kv_dtype: str, prompts_per_client: int) -> Probe:
+    """The run as calibration takes it, whatever it measured among what may be compared."""
+    deployment = _deployment(row.setup)
+    config = _config(deployment, row.setup, kv_dtype)
+    steps = step_time(
+        deployment, tensor_parallel_size=row.setup.tensor_parallel_size, kv_dtype=kv_dtype
+    )
+    run = twin(
+        config,
+        Load(workload=_workload(row.setup, prompts_per_client)),
+        steps.steps,
+        blocks=kv_tokens(deployment, config) // BLOCK_TOKENS,
+    )
+    return Probe(run, {"mean_ttft_ms": row.ttft_ms, "mean_tpot_ms": row.tpot_ms})
+
+
+def _saturated(setup: Setup, deployment: Deployment, config: Config) -> bool:
+    tokens = MEAN_LENGTH * (setup.input_tokens + setup.output_tokens / 2)
+    return setup.concurrency * tokens > kv_tokens(deployment, config)
 
 
 def _refuse_other_parallelism(setup: Setup) -> None:

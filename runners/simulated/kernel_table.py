@@ -4,7 +4,7 @@ import numpy as np
 
 from runners.simulated.compiled.state import Floats
 from runners.simulated.measured_kernels import MeasuredKernels
-from runners.simulated.step_table import NO_STEPS, Tabled, by_number
+from runners.simulated.step_table import NO_STEPS, Tabled, by_number, never_falling
 
 DECODE_REQUESTS: Floats = np.exp2(np.arange(12.0))
 MEAN_KV: Floats = np.concatenate(([1.0], np.exp2(np.arange(5.0, 18.0, 0.5))))
@@ -59,6 +59,6 @@ def _prefill_attention_ms(kernels: MeasuredKernels) -> Floats:
 def _rising(grid_ms: Floats) -> Floats:
     """Along every axis, and from 0."""
     grid_ms = np.maximum(grid_ms, 0.0)
-    for axis in range(grid_ms.ndim):
-        grid_ms = np.maximum.accumulate(grid_ms, axis=axis)
+    for axis, length in enumerate(grid_ms.shape):
+        grid_ms = np.apply_along_axis(never_falling, axis, grid_ms, np.ones(length))
     return grid_ms

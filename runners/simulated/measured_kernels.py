@@ -1,9 +1,10 @@
 """Step times summed from kernels that NVIDIA measured, by aiconfigurator-core.
 
 Its wheel exists for Linux on x86-64 only. Between measured sizes it interpolates, and a step may
-get shorter as work is added: by a few per cent in bf16, and by up to 27 % in fp8 just past 256,
-512 or 1024 tokens, where its kernels start another wave of tiles. On B200 its fp8 batch of one
-takes 1.6 times a batch of two.
+get shorter as work is added: by a few per cent in bf16, and by up to 16 % in fp8 on H100, whose
+kernels start another wave of tiles just past 128 tokens and every 256. On B200 single fp8 kernels
+were measured at twice the time of larger ones, batches of one among them. Of several prompts in a
+step it takes the mean length, rounded down, so some tokens fewer than there are.
 """
 
 import json
@@ -11,11 +12,12 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from runners.simulated.step_time import StepTime
+from runners.simulated.wheel_model import config_json, expert_kernels, gemm_kernels
 from search_spaces.deployment import Deployment, Gpu, Model
 
 PACKAGE = "aiconfigurator_core"
@@ -33,11 +35,9 @@ SYSTEMS = frozenset(
     }
 )
 """GPUs of ours with vLLM kernels in the wheel: vLLM 0.14 on A100, 0.24 on the others."""
-WEIGHTS = {"bf16": "bfloat16", "fp8": "fp8_static", "int8": "int8", "int4": "int4"}
-"""``fp8_static`` is what the wheel reads from NVIDIA's own fp8 checkpoints."""
 KV = {"bf16": "bfloat16", "fp8": "fp8"}
-ALL_REDUCE = "_ar"
-"""In the names of its operations."""
+ALL_REDUCES = ("_ar", "_dispatch")
+"""In the names of its operations; ``dispatch`` is what a mixture's layer has for its second."""
 TROUBLE = (ImportError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 STEP = (
     '{"version":1,"scheduled_requests":{"num_prefill_requests":%d,"sum_prefill_tokens":%d,'
@@ -51,10 +51,11 @@ class MeasuredKernels(StepTime):
     """GPU time alone: the CPU's share of a step is not in it."""
 
     source = "aiconfigurator-core 0.12.0, measured vLLM kernels"
-    # Against InferenceMAX (vLLM 0.10.2, Llama-3.3-70B-Instruct-FP8, H100 and H200, 105 points)
-    # TPOT is 10-12 % off on average, nearly always below; -18 % on 30 points of Qwen3-32B on
-    # H100 (-11, -20, -26 % at TP 2, 4, 8).
+    # What real engines were measured at beside it is in docs/twin-accuracy.md: TPOT of vLLM 0.10.2
+    # on H100 (45 runs of Llama-3.3-70B-Instruct-FP8) is 11 % above on average.
     uncertainty = "uncalibrated: expect within 20-30 %, optimistic at high tensor parallelism"
+    # gpt-oss-120b on H100 and B200, MiniMax-M2.5 and Llama-3.3-70B in 4 bits on B200, same place.
+    uncertainty_of_first_tokens = "; here the first token takes up to twice as long as is said"
 
     def __init__(
         self, deployment: Deployment, *, tensor_parallel_size: int, kv_dtype: str = "bf16"
@@ -64,25 +65,20 @@ class MeasuredKernels(StepTime):
             ValueError: the package is not there, or has no kernels for this deployment.
         """
         model, gpu = deployment.model, deployment.gpu
+        if model.num_experts or gpu.fp4_tflops:
+            self.uncertainty += self.uncertainty_of_first_tokens
         try:
             with _folder(model) as folder, _quiet():
-                weights, kv = WEIGHTS[model.weight_dtype], KV[kv_dtype]
-                self._estimate = _compile(
-                    {
-                        "schema_version": 1,
-                        "model_name": folder,
-                        "system_name": gpu.name,
-                        "backend": "vllm",
-                        "backend_version": None,
-                        "kv_block_size": 16,
-                        "tp_size": tensor_parallel_size,
-                        "pp_size": 1,
-                        "weight_dtype": weights,
-                        "activation_dtype": "bfloat16",
-                        "kv_cache_dtype": kv,
-                    }
+                taken = _Kernels(
+                    folder=folder,
+                    system=gpu.name,
+                    tensor_parallel_size=tensor_parallel_size,
+                    gemm=gemm_kernels(model),
+                    experts=expert_kernels(model),
+                    kv=KV[kv_dtype],
                 )
-                self._parts = _parts(folder, gpu.name, tensor_parallel_size, weights, kv)
+                self._estimate = _compile(taken)
+                self._parts = _parts(taken)
                 for step in TRIED:
                     self.step_ms(*step)
         except TROUBLE as error:
@@ -131,32 +127,46 @@ class MeasuredKernels(StepTime):
         return self._parts(tokens)[2]
 
 
-def _parts(
-    folder: str, system: str, tensor_parallel_size: int, weights: str, kv: str
-) -> Callable[[int], tuple[float, float, float]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kernels:
+    """What the package is asked for, in its own words."""
+
+    folder: str
+    system: str
+    tensor_parallel_size: int
+    gemm: str
+    experts: str | None
+    """``None``: the model is dense."""
+    kv: str
+
+
+def _parts(taken: _Kernels) -> Callable[[int], tuple[float, float, float]]:
     """From a step's tokens to (its milliseconds, without attention, in all-reduces)."""
     from aiconfigurator_core.sdk import EngineHandle
 
+    mixture = taken.experts is not None
     engine = EngineHandle.compile(
-        folder,
-        system,
+        taken.folder,
+        taken.system,
         "vllm",
-        tp_size=tensor_parallel_size,
+        tp_size=taken.tensor_parallel_size,
+        moe_tp_size=taken.tensor_parallel_size if mixture else None,
         kv_block_size=16,
-        gemm_quant_mode=weights,
-        kvcache_quant_mode=kv,
+        gemm_quant_mode=taken.gemm,
+        moe_quant_mode=taken.experts,
+        kvcache_quant_mode=taken.kv,
     )
 
     def parts(tokens: int) -> tuple[float, float, float]:
         shared, *_ = engine.mixed_step_breakdown_per_op(tokens, 0, tokens, 2)
         total, rest, *_ = engine.mixed_step_breakdown(tokens, 0, tokens, 2)
-        reduces = sum(op[1] for op in shared if ALL_REDUCE in op[0])
+        reduces = sum(op[1] for op in shared if any(name in op[0] for name in ALL_REDUCES))
         return total, rest, reduces
 
     return parts
 
 
-def _compile(config: dict[str, Any]) -> Callable[[str], float]:
+def _compile(taken: _Kernels) -> Callable[[str], float]:
     """From a step as JSON to its milliseconds.
 
     The public call builds the JSON from a dict first and takes three times as long, so the
@@ -164,6 +174,25 @@ def _compile(config: dict[str, Any]) -> Callable[[str], float]:
     """
     from aiconfigurator_core.sdk import RustForwardPassPerfModel
 
+    config = {
+        "schema_version": 1,
+        "model_name": taken.folder,
+        "system_name": taken.system,
+        "backend": "vllm",
+        "backend_version": None,
+        "kv_block_size": 16,
+        "tp_size": taken.tensor_parallel_size,
+        "pp_size": 1,
+        "weight_dtype": taken.gemm,
+        "activation_dtype": "bfloat16",
+        "kv_cache_dtype": taken.kv,
+    }
+    if taken.experts is not None:
+        config |= {
+            "moe_tp_size": taken.tensor_parallel_size,
+            "moe_ep_size": 1,
+            "moe_dtype": taken.experts,
+        }
     model = RustForwardPassPerfModel.from_native(config)
 
     def public(step: str) -> float:
@@ -181,25 +210,7 @@ def _compile(config: dict[str, Any]) -> Callable[[str], float]:
 @contextmanager
 def _folder(model: Model) -> Iterator[str]:
     """A folder with the model's ``config.json``; given a hub's name the package may download."""
-    config = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "hidden_act": "silu",
-        "torch_dtype": "bfloat16",
-        "num_hidden_layers": model.num_hidden_layers,
-        "hidden_size": model.hidden_size,
-        "num_attention_heads": model.num_attention_heads,
-        "num_key_value_heads": model.num_key_value_heads,
-        "head_dim": model.head_dim,
-        "intermediate_size": model.intermediate_size,
-        "vocab_size": model.vocab_size,
-        "max_position_embeddings": model.max_position_embeddings,
-        "tie_word_embeddings": model.tie_word_embeddings,
-    }
-    if model.num_experts or model.sliding_window or model.attention_dtype:
-        raise ValueError("only dense models of full attention are written down for it.")
-    if not model.gated_mlp:
-        raise ValueError("only models with a gated MLP are written down for it.")
+    config = config_json(model)
     with tempfile.TemporaryDirectory(prefix="paretune-") as folder:
         Path(folder, "config.json").write_text(json.dumps(config), encoding="utf-8")
         yield folder

@@ -80,14 +80,14 @@ def host_ms(model: Model) -> dict[str, Any]:
 
 
 MIXTURES = {
-    "bf16": "within 9.6 % (median) and 19.8 % (p90) of measured-kernel times",
-    "nvfp4": "within 13.7 % (median) and 26.3 % (p90) of them on B200",
+    "bf16": "within 8.9 % (median) and 17.0 % (p90) of measured-kernel times",
+    "nvfp4": "within 11.5 % (median) and 19.6 % (p90) of them on B200",
     "mxfp4": "within 20.4 % (median) and 30.4 % (p90) of them, nearly always below",
 }
-"""Held against aiconfigurator-core 0.12.0, the steps of benchmarks/roofline_vs_kernels.py where
-the weights fit, at TP 1-8: Qwen3-30B-A3B, Qwen3-235B-A22B and Mixtral 8x7B on A100, H100 and H200
-(275 steps), MiniMax-M2.5-NVFP4 (44), gpt-oss 20b and 120b on H100 and H200 (176). Its kernels for
-block-wise fp8 are no standard: 57 us at least per GEMM on H100, 154 us on B200, so the CPU's."""
+"""What ``python -m benchmarks.roofline_vs_kernels`` prints, where the weights fit, at TP 1-8:
+Qwen3-30B-A3B, Qwen3-235B-A22B and Mixtral 8x7B on A100, H100 and H200 (275 steps),
+MiniMax-M2.5-NVFP4 (44), gpt-oss 20b and 120b on H100 and H200 (176); without the norms of queries
+and keys that Qwen3 and MiniMax have. Mixtures in fp8 are unchecked: see `wheel_model.py`."""
 
 
 def of_kind(model: Model) -> str:

@@ -12,8 +12,11 @@ import pytest
 from benchmarks.twin_accuracy import comparison, static_batches
 from benchmarks.twin_accuracy.agreement import Errors, affine, errors, spearman
 from benchmarks.twin_accuracy.comparison import compare, figures
+from benchmarks.twin_accuracy.learnt import NEUTRAL, learnt
 from benchmarks.twin_accuracy.measured import MAIN, Group, Row, Setup, read
+from benchmarks.twin_accuracy.priors import by_size, factors, together
 from benchmarks.twin_accuracy.replay import NotSimulated, Replay, replay
+from runners.simulated.calibration import Parameters
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -124,6 +127,22 @@ def test_after_three_probes_the_other_runs_of_a_tp_size_are_fitted_and_the_probe
     assert figures(found)["after_probes"]["tpot"]["mape"] == 0.0
 
 
+def test_calibration_learns_from_the_probes_of_a_tp_size_and_no_prior_of_the_runs_it_judges() -> (
+    None
+):
+    rows = [
+        replace(row, ttft_ms=2 * told.ttft_ms, tpot_ms=2 * told.tpot_ms)
+        for row in read(FIXTURES)[MAIN]
+        for told in [replay(row.setup, "bf16")]
+    ]
+    found = learnt(compare(MAIN, rows, "bf16"))
+    assert [case.learnt is None for case in found.cases] == [
+        index in (0, 3, 4) or row.setup.tensor_parallel_size == 2 for index, row in enumerate(rows)
+    ]
+    assert figures(found)["learnt"]["tpot"]["mape"] < 3
+    assert NEUTRAL.parameters == Parameters()
+
+
 @pytest.mark.parametrize(
     "group",
     [replace(MAIN, gpu="h200_sxm"), replace(MAIN, backend="trtllm")],
@@ -198,6 +217,26 @@ def test_the_command_prints_tables_and_writes_every_figure(tmp_path: Path) -> No
     assert [len(found["main"][kv_dtype]["table"]) for kv_dtype in ("bf16", "fp8")] == [8, 8]
     assert len(found["groups"]) == 4
     assert "zhipuai/GLM-5 fp8, b200_sxm: 1 of 1 rows: Unknown model" in done.stdout
+
+
+def test_the_prior_is_read_off_vllms_runs_and_none_on_h200() -> None:
+    rows = [row for row in read(FIXTURES)[MAIN] if row.setup.tensor_parallel_size == 4]
+    others = {replace(MAIN, gpu="h200_sxm"): rows, replace(MAIN, backend="trtllm"): rows}
+    assert len(factors({**others, MAIN: rows})) == 1
+    assert factors(others) == []
+
+
+def test_one_fit_tells_what_all_sizes_share_from_what_each_has() -> None:
+    rows = read(FIXTURES)[MAIN]
+    slow = [
+        replace(row, ttft_ms=1.3 * told.ttft_ms, tpot_ms=1.3 * told.tpot_ms)
+        for row in rows
+        for told in [replay(row.setup, "bf16")]
+    ]
+    fit = together(by_size(compare(MAIN, slow, "bf16")))
+    assert list(fit.host_ms) == [2, 4]
+    assert fit.factor == pytest.approx(1.3, rel=0.05)
+    assert fit.tpot_sd < 0.03
 
 
 def test_a_folder_without_the_rows_is_refused(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def test_a_bound_far_off_is_claimed_and_one_nearby_is_not(tune: Tune, tmp_path: 
     bound = far["best"]["interactive"]["sla"]["mean_tpot_ms<=1000"]
     low, high = bound["interval"]
     assert (bound["verdict"], bound["claim"]) == ("met", "met")
-    assert low < bound["value"] < high < 1.5 * bound["value"]
+    assert low <= bound["value"] < high < 1.5 * bound["value"]
 
     near, out = answered(tune, tmp_path / "near", f"mean_tpot_ms<={1.01 * bound['value']:.4f}")
     (bound,) = near["best"]["interactive"]["sla"].values()
@@ -39,7 +39,7 @@ def test_every_latency_and_rate_of_a_winner_has_its_interval(tune: Tune, tmp_pat
     offered = winner["loads"]["offered"]
     for name in ("mean_tpot_ms", "p95_e2el_ms", "output_throughput"):
         low, high = winner["intervals"][name]
-        assert low < offered[name] < high
+        assert low <= offered[name] <= high > low
 
 
 def test_one_simulated_measurement_has_them_too() -> None:

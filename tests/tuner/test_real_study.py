@@ -16,6 +16,7 @@ import yaml
 
 from results.record import TrialRecord
 from runners.process import session_processes
+from runners.simulated.calibration import latest
 from tests.runners.vllm.conftest import (  # noqa: F401 (fixtures)
     Forked,
     deployment,
@@ -126,9 +127,14 @@ def test_a_study_on_real_vllm_ends_in_files_that_start_it(
     records = lines(study)
     assert tried(study) == [0, 1, 2, 3]
     _check_winners(study, summary, records)
+    assert "The simulated engine has learnt: " in err
+    learnt = latest("cpu", str(tiny_model), 1)
+    assert learnt is not None
+    assert learnt[1].calibration.probes == len(records)
     logs = {path.name for path in (study / "logs").glob("engine-*.log")}
     assert logs == {f"engine-{launch}.log" for launch in range(len(logs))}
     assert len(logs) == len({r.launch_id for r in records}) < len(records)
+    assert {"step_log" in r.loads["offered"] for r in records if r.origin != "confirm"} == {True}
     shown = ended({**environ, "PARETUNE_VLLM": "/nowhere/vllm"}, "show", str(study))
     assert shown == (Exit.DONE, out, "")
     status, again, _ = ended(environ, "resume", str(study))

@@ -56,6 +56,7 @@ def test_a_study_is_resolved_to_all_that_decides_its_outcome() -> None:
             gpu=catalogue.gpu("h100_sxm"),
             gpus=4,
             longest_tokens=131072,
+            calibrations={},
         ),
         max_model_len=512,
         settings={},

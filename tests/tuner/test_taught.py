@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from runners.simulated.calibration import Kept, Served, prior, save
+from tests.runners.simulated.calibration.conftest import FITTED
 from tests.tuner.conftest import QUICK, Tune
 from tuner.errors import BadInput
 from tuner.measure import measure
@@ -65,3 +66,16 @@ def test_a_study_goes_on_with_what_it_began_with(tune: Tune, tmp_path: Path) -> 
     again = tune("resume", str(folder), "--json")
     assert json.loads(again.out)["best"] == summary["best"]
     assert "calibrated on 20 trials" in summary["uncertainty"]
+
+
+def test_this_machines_cpu_is_simulated_once_an_engine_on_it_has_taught_how() -> None:
+    asked = {"gpu": "cpu", "model": "llama-3.2-1b"}
+    with pytest.raises(BadInput) as caught:
+        tpot_ms(**asked)
+    assert str(caught.value) == (
+        "Nobody knows how long steps of meta-llama/Llama-3.2-1B-Instruct take on this CPU; a "
+        "study with --engine vllm teaches it, or `tune calibrate` from one."
+    )
+    on_cpu = replace(SERVED, gpu="cpu", model="meta-llama/Llama-3.2-1B-Instruct")
+    save(Kept(replace(prior(1), mean=(0.0, 0.0, 0.0, 0.0)), FITTED), on_cpu)
+    assert tpot_ms(**asked) == pytest.approx(5.6, rel=0.01)

@@ -1,6 +1,6 @@
 """The simulated engine brought to what a real one was seen to do, and how far it is then right."""
 
-from runners.simulated.calibration.belief import Calibration, prior, prior_of_fit
+from runners.simulated.calibration.belief import Calibration, another_day, prior, prior_of_fit
 from runners.simulated.calibration.fitted import FittedSteps, fit
 from runners.simulated.calibration.interval import Interval, claims, draws, intervals
 from runners.simulated.calibration.parameters import Parameters, calibrated
@@ -17,6 +17,7 @@ __all__ = [
     "Parameters",
     "Probe",
     "Served",
+    "another_day",
     "calibrated",
     "claims",
     "draws",

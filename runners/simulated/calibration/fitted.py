@@ -1,7 +1,6 @@
 """Step times fitted to a real engine's own step log: for machines that nobody has a model of.
 
-Linear in what is computed, so good for the sizes that the log has seen and no others: a GPU's
-step is flat up to some hundred tokens and rises beyond.
+Good for the sizes that the log has seen and no others: beyond them the last line goes on.
 """
 
 from collections.abc import Sequence
@@ -14,17 +13,22 @@ from runners.simulated.compiled.state import Floats
 from runners.simulated.step_table import NO_STEPS, Tabled
 from runners.step_log import Step
 
+KNOTS_TOKENS = (0, 16, 64, 256)
+"""Where the time of a step's tokens may bend: few of them wait for memory, many for compute."""
+TOKEN_TERMS = ("token_ms", *(f"token_ms_from_{tokens}" for tokens in KNOTS_TOKENS[1:]))
 TERMS = (
     "step_ms",
-    "token_ms",
+    *TOKEN_TERMS,
     "row_ms",
     "prefill_ms",
-    "prefill_token_ms",
+    "prompt_ms",
     "prefill_pair_ms",
     "decode_kv_ms",
 )
-"""What each step takes, token of it, request in it; more where there are prompts, for each token
-of theirs and each pair it attends to; and for each token of KV cache read."""
+"""What each step takes, token of it, request in it; more where there are prompts, for each prompt
+and each pair of tokens it attends to; and for each token of KV cache read."""
+LEAST_BEYOND = 50
+"""Steps beyond a knot from which a line of its own is fitted."""
 
 
 class FittedSteps(Tabled):
@@ -37,7 +41,12 @@ class FittedSteps(Tabled):
         """Tokens of the largest step seen; what is said of larger ones is extrapolated."""
         ms = self.coefficients
         # Its last line goes on.
-        tokens_ms = np.array([ms["step_ms"], ms["step_ms"] + ms["token_ms"]])
+        lines = _lines(np.arange(KNOTS_TOKENS[-1] + 2.0))
+        tokens_ms = ms["step_ms"] + lines @ np.array([ms[term] for term in TOKEN_TERMS])
+        # By requests alone: the same for chunks and contexts of every size.
+        prompts_ms = np.zeros((2, 2, 2))
+        prompts_ms[1] = ms["prompt_ms"]
+        two = np.array([0.0, 1.0])
         super().__init__(
             NO_STEPS._replace(
                 tokens_ms=tokens_ms,
@@ -45,8 +54,11 @@ class FittedSteps(Tabled):
                 rows_ms=np.array([0.0, ms["row_ms"]]),
                 prefill_ms=ms["prefill_ms"],
                 prefill_pair_ms=ms["prefill_pair_ms"],
-                prefill_token_ms=ms["prefill_token_ms"],
                 decode_kv_ms=ms["decode_kv_ms"],
+                prefill_requests=two,
+                prefill_mean_chunk=two,
+                prefill_mean_kv=two,
+                prefill_grid_ms=prompts_ms,
             ),
             source=f"fitted to {rows} steps of the engine's own log",
             uncertainty=(
@@ -99,9 +111,27 @@ def fit_rows(rows: Rows) -> FittedSteps:
         rows.decode_requests,
         rows.decode_kv_tokens,
     )
-    return FittedSteps(
-        fit_linear(columns, rows.ms), rows=len(rows), largest_tokens=int(rows.tokens.max())
-    )
+    free = _free(rows.tokens)
+    found = fit_linear(columns @ free, rows.ms)
+    linear = Linear(free @ found.coefficients, free @ found.covariance @ free.T, found.scatter)
+    return FittedSteps(linear, rows=len(rows), largest_tokens=int(rows.tokens.max()))
+
+
+def _free(tokens: Floats) -> Floats:
+    """[term, free term]: a line that too few steps reach goes on as the one before it."""
+    free = np.eye(len(TERMS))
+    for number, knot in list(enumerate(KNOTS_TOKENS))[1:]:
+        term = TERMS.index(TOKEN_TERMS[number])
+        if (tokens > knot).sum() < LEAST_BEYOND:
+            free[term] = free[term - 1]
+    return free[:, free.any(axis=0)]
+
+
+def _lines(tokens: Floats) -> Floats:
+    """[row, line]: how many of a step's tokens lie between a knot and the next."""
+    low = np.array(KNOTS_TOKENS, dtype=np.float64)
+    high = np.append(low[1:], np.inf)
+    return np.clip(tokens[:, None], low, high) - low
 
 
 def _columns(
@@ -112,15 +142,14 @@ def _columns(
     decode_kv_tokens: Floats,
 ) -> Floats:
     """[row, term], in the order of ``TERMS``."""
-    return np.stack(
+    return np.column_stack(
         [
             np.ones(len(pairs)),
-            prefill_tokens + decode_requests,
+            _lines(prefill_tokens + decode_requests),
             prefill_requests + decode_requests,
             (prefill_tokens > 0).astype(np.float64),
-            prefill_tokens,
+            prefill_requests,
             pairs,
             decode_kv_tokens,
-        ],
-        axis=1,
+        ]
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import exp, hypot, inf, log, sqrt
+from statistics import fmean, pstdev
 
 import numpy as np
 
@@ -52,8 +53,8 @@ def intervals(
     Takes logarithms to be normal, which holds the better the further the load is from saturation.
 
     Args:
-        at: where the predicted value is taken, if not where the calibration believes it: how far
-            that is off on average then widens the interval.
+        at: where the predicted value is taken, if not where the calibration believes it; the
+            interval is drawn out to hold it.
     """
     values = metrics(at or calibration.parameters)
     drawn = [metrics(parameters) for parameters in draws(calibration, seed=seed)]
@@ -69,8 +70,9 @@ def _interval(value: float, drawn: list[float | None], residual: float) -> Inter
     logs = [log(one / value) for one in drawn if one]
     if len(logs) < len(drawn):  # with some of the parameters nobody would be answered
         return Interval(value, 0.0, inf)
-    spread = hypot(sqrt(sum(one**2 for one in logs) / len(logs)), residual)
-    return Interval(value, value * exp(-WIDTH * spread), value * exp(WIDTH * spread))
+    spread = hypot(pstdev(logs), residual)
+    low, high = (value * exp(fmean(logs) + side * WIDTH * spread) for side in (-1, 1))
+    return Interval(value, min(low, value), max(high, value))
 
 
 def _residual_sd(calibration: Calibration, metric: str) -> float | None:

@@ -20,6 +20,9 @@ PER_MAD = 1.4826
 BLOCK = 50
 """Neighbouring rows taken as one when their noise is judged: steps in a row share a load."""
 ROUNDS = 50
+FAR, TWICE = 10.0, 1.0
+"""Standard deviations, and share of the line, beyond both of which a row is left out at the end.
+The others then count in full: where rows are late more often than early, their mean is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,12 @@ def fit_linear(columns: Floats, values: Floats) -> Linear:
         weights = huber(residuals / scatter_of(residuals))
         if np.allclose(found, before, rtol=1e-6, atol=0):
             break
+    far = max(FAR * scatter_of(residuals), TWICE)
+    weights = (residuals <= far).astype(np.float64)
+    rows = np.sqrt(weights) / line
+    found = nonnegative(scaled * rows[:, None], values * rows)
+    line = np.maximum(scaled @ found, 1e-3 * np.median(values))
+    residuals = values / line - 1
     covariance = _covariance(scaled / line[:, None], weights, residuals, found > 0)
     return Linear(found / norms, covariance / np.outer(norms, norms), scatter_of(residuals))
 

@@ -5,11 +5,25 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
+from runners.simulated.calibration import FittedSteps
+from runners.simulated.calibration.fitted import TERMS
+from runners.simulated.calibration.least_squares import Linear
 from runners.step_log import Step
 
 StepMs = Callable[[int, int, int, int, int], float]
 """As ``StepTime.step_ms``."""
 POST_S = 0.0002
+TAKES_MS = {"step_ms": 5.0, "token_ms": 0.1, "row_ms": 0.5}
+FITTED = FittedSteps(
+    Linear(
+        np.array([TAKES_MS.get(term, 0.0) for term in TERMS]),
+        np.zeros((len(TERMS), len(TERMS))),
+        0.05,
+    ),
+    rows=500,
+    largest_tokens=512,
+)
+"""Steps of which all is known."""
 
 
 def logged(counts: Sequence[tuple[int, ...]], times_ms: Sequence[float]) -> tuple[Step, ...]:

@@ -12,10 +12,13 @@ from tests.runners.simulated.calibration.conftest import logged, traffic
 MakeLog = Callable[..., tuple[Step, ...]]
 TRUTH = {
     "step_ms": 6.0,
-    "token_ms": 0.02,
+    "token_ms": 0.08,
+    "token_ms_from_16": 0.05,
+    "token_ms_from_64": 0.03,
+    "token_ms_from_256": 0.02,
     "row_ms": 0.05,
     "prefill_ms": 1.5,
-    "prefill_token_ms": 0.03,
+    "prompt_ms": 0.4,
     "prefill_pair_ms": 2e-5,
     "decode_kv_ms": 1e-4,
 }
@@ -23,14 +26,23 @@ UNSEEN = [(1, 300, 500, 20, 20_000), (0, 0, 0, 40, 90_000), (2, 900, 0, 0, 0), (
 CPU = Path(__file__).parent / "steps_cpu.csv"
 
 
+def tokens_ms(tokens: int) -> float:
+    return (
+        TRUTH["token_ms"] * min(tokens, 16)
+        + TRUTH["token_ms_from_16"] * max(0, min(tokens, 64) - 16)
+        + TRUTH["token_ms_from_64"] * max(0, min(tokens, 256) - 64)
+        + TRUTH["token_ms_from_256"] * max(0, tokens - 256)
+    )
+
+
 def true_ms(prefills: int, tokens: int, earlier: int, decodes: int, kv: int) -> float:
     pairs = tokens * ((earlier + tokens / 2) / max(1, prefills) + 0.5)
     return (
         TRUTH["step_ms"]
-        + TRUTH["token_ms"] * (tokens + decodes)
+        + tokens_ms(tokens + decodes)
         + TRUTH["row_ms"] * (prefills + decodes)
         + TRUTH["prefill_ms"] * (tokens > 0)
-        + TRUTH["prefill_token_ms"] * tokens
+        + TRUTH["prompt_ms"] * prefills
         + TRUTH["prefill_pair_ms"] * pairs
         + TRUTH["decode_kv_ms"] * kv
     )
@@ -67,6 +79,23 @@ def test_first_steps_and_outliers_do_not_bend_it(log_of: MakeLog) -> None:
     shift_s = 15 * 5.0
     rest = tuple(replace(step, start_s=step.start_s + shift_s) for step in log[15:])
     assert worst(fit(slow_start + rest)) < 0.03
+
+
+def test_steps_that_are_late_now_and_then_count_in_the_mean() -> None:
+    counts = traffic(4000)
+    late = np.random.default_rng(2).random(len(counts)) < 0.2
+    times_ms = [true_ms(*c) * (1.5 if slow else 1) for c, slow in zip(counts, late, strict=True)]
+    fitted = fit(logged(counts, times_ms))
+    assert sum(fitted.step_ms(*c) for c in counts) == pytest.approx(sum(times_ms), rel=0.01)
+
+
+def test_sizes_that_were_not_seen_go_on_as_the_last_that_were() -> None:
+    few = [(p, min(t, 40), e, d, k) for p, t, e, d, k in traffic(2000)]
+    fitted = fit(logged(few, [true_ms(*count) for count in few]))
+    told = fitted.coefficients
+    assert told["token_ms_from_256"] == told["token_ms_from_64"]
+    added_ms = fitted.step_ms(0, 0, 0, 2000, 0) - fitted.step_ms(0, 0, 0, 1000, 0)
+    assert added_ms == pytest.approx(1000 * (told["token_ms_from_64"] + told["row_ms"]))
 
 
 def test_no_coefficient_is_negative_where_the_log_says_less_for_more(log_of: MakeLog) -> None:

@@ -23,9 +23,9 @@ def test_latencies_and_rates_get_an_interval_and_counts_none() -> None:
 
 def test_the_interval_holds_the_parameters_spread_and_what_they_leave_unsaid() -> None:
     found = intervals(prior(1), metrics)["p95_tpot_ms"]
-    assert found.value == pytest.approx(11.0)
-    # Factor 1.1 +- 0.15 and 5 % beside it: 14.5 % in all, times 1.645.
-    assert (found.low, found.high) == pytest.approx((11 * 0.788, 11 * 1.27), rel=0.07)
+    assert found.value == pytest.approx(11.2)
+    # Factor 1.12 +- 0.14 and 5 % beside it: 13.5 % in all, times 1.645.
+    assert (found.low, found.high) == pytest.approx((11.2 * 0.801, 11.2 * 1.249), rel=0.07)
 
 
 def test_a_tail_is_as_uncertain_as_tails_were_seen_to_be() -> None:
@@ -47,7 +47,7 @@ def test_the_same_seed_draws_the_same_parameters_centred_on_the_mean() -> None:
 
 def test_where_some_parameters_would_answer_nobody_nothing_is_claimed() -> None:
     def fragile(parameters: Parameters) -> dict[str, float | None]:
-        return {"p95_tpot_ms": None if parameters.decode_factor > 1.11 else 9.0}
+        return {"p95_tpot_ms": None if parameters.decode_factor > 1.2 else 9.0}
 
     found = intervals(prior(1), fragile)["p95_tpot_ms"]
     assert found == Interval(9.0, 0.0, inf)
