@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import mean
 from types import MappingProxyType
 from typing import Any
 
-from objectives import Workload
 from results.record import TrialRecord
 from runners.simulated import catalogue
 from runners.simulated.calibration import (
@@ -38,15 +37,18 @@ from search_spaces import Deployment
 from search_spaces.deployment import CPU
 from tuner.errors import BadInput
 from tuner.folder import Folder
+from tuner.target import model_name
 from tuner.teaching import (
     KV_CAPACITY,
+    Lessons,
     known,
     kv_offset_tokens,
-    logs_of,
     probe,
     tensor_parallel_size,
     usable,
 )
+
+NOTHING: Mapping[int, Calibration] = MappingProxyType({})
 
 
 def calibrate(
@@ -54,60 +56,56 @@ def calibrate(
     *,
     served: Served | None = None,
     folder: Path | None = None,
-    believed: Mapping[int, Calibration] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Learn from a study's folder or a step log, and keep what was learnt.
 
     Args:
         served: what a bare log is of; without it nothing is kept.
         folder: where calibrations are kept, if not in the user's.
-        believed: what earlier studies taught, by tensor-parallel size; without it this one stands
-            for itself.
 
     Raises:
         BadInput: there is nothing to learn from; says what, where and how to mend it.
     """
     if path.is_dir():
-        return {"calibrations": [_learnt(part, folder, believed) for part in _parts(path)]}
+        lessons = _lessons(Folder(path))
+        return {"calibrations": learnt(lessons, folder=folder)}
     return {"calibrations": [_learnt_from_log(path, served, folder)]}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
-    """The trials of a study that share a tensor-parallel size, and the logs of their launches."""
+def learnt(
+    lessons: Lessons,
+    *,
+    folder: Path | None = None,
+    believed: Mapping[int, Calibration] = NOTHING,
+) -> list[dict[str, Any]]:
+    """What all trials and steps of a study teach together, by tensor-parallel size; it is kept.
 
-    place: Path
-    served: Served
-    gpus: int
-    records: tuple[TrialRecord, ...]
-    workloads: Mapping[str, Workload]
-    logs: tuple[Path, ...]
+    Args:
+        believed: of known models' steps, what earlier studies taught; without it this one stands
+            for itself.
 
-
-def _parts(path: Path) -> list[_Part]:
-    folder = Folder(path)
-    summary = _summary(folder)
-    told = _records(folder)
-    records = [record for record in told if usable(record)]
-    if not records:
+    Raises:
+        BadInput: as ``calibrate``.
+    """
+    sizes = sorted({tensor_parallel_size(record) for record in lessons.records if usable(record)})
+    if not sizes:
         raise BadInput(
-            f"{folder.trials}: no trial was measured with plain weights, KV cache and no "
+            f"{lessons.folder.trials}: no trial was measured with plain weights, KV cache and no "
             "speculation; calibrate from a study that has some."
         )
-    names = sorted({record.objective for record in records})
-    workloads = dict(zip(names, folder.read_workloads(names), strict=True))
-    sizes = sorted({tensor_parallel_size(record) for record in records})
-    return [
-        _Part(
-            place=path,
-            served=_served(folder, summary, size),
-            gpus=_gpus(folder, summary),
-            records=tuple(r for r in records if tensor_parallel_size(r) == size),
-            workloads=workloads,
-            logs=logs_of(folder, told, size),
-        )
-        for size in sizes
-    ]
+    return [_learnt(lessons, size, folder, believed) for size in sizes]
+
+
+def _lessons(folder: Folder) -> Lessons:
+    summary = _summary(folder)
+    records = _records(folder)
+    names = sorted({record.objective for record in records if usable(record)})
+    return Lessons(
+        folder=folder,
+        **_hardware(folder, summary),
+        records=records,
+        workloads=dict(zip(names, folder.read_workloads(names), strict=True)),
+    )
 
 
 def _summary(folder: Folder) -> dict[str, Any]:
@@ -147,39 +145,28 @@ def _records(folder: Folder) -> list[TrialRecord]:
     return found
 
 
-def _served(folder: Folder, summary: Mapping[str, Any], size: int) -> Served:
-    hardware = summary.get("hardware")
-    gpu = hardware.get("gpu") if isinstance(hardware, dict) else None
-    told = (gpu, summary.get("model"), summary.get("engine_version"))
-    if not all(isinstance(one, str) and one for one in told):
+def _hardware(folder: Folder, summary: Mapping[str, Any]) -> dict[str, Any]:
+    told = summary.get("hardware")
+    hardware = told if isinstance(told, dict) else {}
+    gpu, gpus = hardware.get("gpu"), hardware.get("gpus")
+    names = (gpu, summary.get("model"), summary.get("engine_version"))
+    if not all(isinstance(one, str) and one for one in names):
         raise BadInput(
             f"{folder.summary} must name hardware, model and engine_version; `tune resume` "
             "writes it anew."
         )
-    return Served(
-        gpu=str(told[0]),
-        model=str(told[1]),
-        engine_version=str(told[2]),
-        tensor_parallel_size=size,
-    )
-
-
-def _gpus(folder: Folder, summary: Mapping[str, Any]) -> int:
-    gpus = summary["hardware"].get("gpus")
     if isinstance(gpus, bool) or not isinstance(gpus, int) or gpus < 1:
         raise BadInput(f"{folder.summary}: hardware.gpus must be a number, but is {gpus!r}.")
-    return gpus
+    return {"gpu": names[0], "gpus": gpus, "model": names[1], "engine_version": names[2]}
 
 
 def _learnt(
-    part: _Part, folder: Path | None, believed: Mapping[int, Calibration]
+    lessons: Lessons, size: int, folder: Path | None, believed: Mapping[int, Calibration]
 ) -> dict[str, Any]:
-    log, notes = _log(part.logs)
-    longest = max(workload.longest_tokens for workload in part.workloads.values())
-    deployment = known(part.served, gpus=part.gpus, longest_tokens=longest)
+    served, deployment = lessons.served(size), lessons.deployment(size)
+    log, notes = _log(lessons.logs(size))
     fitted: FittedSteps | None = None
     if deployment is not None:
-        size = part.served.tensor_parallel_size
         steps = step_time(deployment, tensor_parallel_size=size).steps
         before = believed.get(size) or prior(size)
         if log is not None:
@@ -189,19 +176,20 @@ def _learnt(
         steps, before = fitted.steps, replace(prior_of_fit(), steps=len(log))
     else:
         raise BadInput(
-            f"{part.place}: there is no step-time model of {part.served.model} on "
-            f"{part.served.gpu}, and none can be fitted: {notes[0]}; give a log by itself "
+            f"{lessons.folder.path}: there is no step-time model of {served.model} on "
+            f"{served.gpu}, and none can be fitted: {notes[0]}; give a log by itself "
             "(logs/steps-N.csv), with --gpu, --model and --engine-version."
         )
-    probes = _probes(part, steps, deployment)
+    records = lessons.usable(size)
+    probes = _probes(lessons, records, steps, deployment)
     after, others = held_out([probe for _, probe in probes], before)
-    after = replace(after, kv_offset_tokens=kv_offset_tokens(part.records, deployment))
+    after = replace(after, kv_offset_tokens=kv_offset_tokens(records, deployment))
     return {
-        **_learnt_json(after, part.served),
+        **_learnt_json(after, served),
         "fitted": None if fitted is None else _fitted_json(fitted),
         "held_out": _held_out_json(probes, others),
         "notes": notes,
-        "kept": str(save(Kept(after, fitted), part.served, folder)),
+        "kept": str(save(Kept(after, fitted), served, folder)),
     }
 
 
@@ -216,16 +204,16 @@ def _log(logs: Sequence[Path]) -> tuple[Rows | None, list[str]]:
 
 
 def _probes(
-    part: _Part, steps: Steps, deployment: Deployment | None
+    lessons: Lessons, records: Sequence[TrialRecord], steps: Steps, deployment: Deployment | None
 ) -> list[tuple[TrialRecord, Probe]]:
     told = [
-        (record, probe(record, part.workloads[record.objective], steps, deployment))
-        for record in part.records
+        (record, probe(record, lessons.workloads[record.objective], steps, deployment))
+        for record in records
     ]
     probes = [(record, one) for record, one in told if one is not None]
     if not probes:
         raise BadInput(
-            f"{part.place}: no trial says how many tokens its KV cache holds "
+            f"{lessons.folder.path}: no trial says how many tokens its KV cache holds "
             f"(`{KV_CAPACITY}`), and the model is not known well enough to estimate it."
         )
     return probes
@@ -241,19 +229,30 @@ def _learnt_from_log(path: Path, served: Served | None, folder: Path | None) -> 
     except ValueError as error:
         said = str(error) if str(path) in str(error) else f"{path}: {error}"
         raise BadInput(said) from error
-    fitted = fit_rows(rows)
-    after = replace(prior_of_fit(), steps=len(rows))
     kept, notes = None, ["not kept: say what it ran on with --gpu, --model and --engine-version"]
     if served is not None:
         served, notes = _as_known(served)
-        kept = str(save(Kept(after, fitted), served, folder))
+    found = _of_steps(rows, served)
+    if served is not None:
+        kept = str(save(found, served, folder))
     return {
-        **_learnt_json(after, served),
-        "fitted": _fitted_json(fitted),
+        **_learnt_json(found.calibration, served),
+        "fitted": None if found.fitted is None else _fitted_json(found.fitted),
         "held_out": None,
         "notes": notes,
         "kept": kept,
     }
+
+
+def _of_steps(rows: Rows, served: Served | None) -> Kept:
+    """A log by itself: about a known model's steps, or a fit where there is none."""
+    if served is not None:
+        size = served.tensor_parallel_size
+        deployment = known(served, gpus=size, longest_tokens=int(rows.tokens.max()))
+        if deployment is not None:
+            steps = step_time(deployment, tensor_parallel_size=size).steps
+            return Kept(learn_from_steps(steps, rows, prior(size)))
+    return Kept(replace(prior_of_fit(), steps=len(rows)), fit_rows(rows))
 
 
 def _as_known(served: Served) -> tuple[Served, list[str]]:
@@ -265,7 +264,7 @@ def _as_known(served: Served) -> tuple[Served, list[str]]:
         if served.gpu != CPU:
             notes.append(_kept_as_it_is(error))
     try:
-        served = replace(served, model=catalogue.model(served.model).name)
+        served = replace(served, model=model_name(catalogue.model(served.model)))
     except ValueError as error:
         notes.append(_kept_as_it_is(error))
     return served, notes

@@ -56,10 +56,10 @@ class Ending:
                 f"The answer cannot be printed ({error.strerror}), but is in {summary}."
             ) from error
 
-    def learn(self, learning: Learning) -> None:
+    def learn(self, learning: Learning, records: Sequence[TrialRecord]) -> None:
         """What the study teaches the simulated engine, or until Ctrl-C."""
         with suppress(KeyboardInterrupt), self.interrupts.let_in():
-            said = learning.finish()
+            said = learning.finish(records)
             if not (self.options.quiet or self.options.json):
                 print(said, file=sys.stderr)
 

@@ -15,7 +15,9 @@ from runners.vllm.start import engine_cores, environment
 from search_spaces.vllm import fitting_sizes
 from tuner.spec import StudySpec, deployment_of, space_of
 from tuner.taught import taught
+from tuner.teaching import PLAIN
 
+SPECULATION = "speculative_config"
 FORK = "PARETUNE_FORK"
 """Set to anything, a CPU build is imported once and forked per launch."""
 
@@ -66,13 +68,12 @@ def simulated(spec: StudySpec) -> SimulatedRunner:
 
 def predictor(spec: StudySpec) -> SimulatedRunner | None:
     """The simulated engine, where it knows how long steps take or was taught."""
-    speculates = spec.settings.get("speculative_config", "none") != "none"
-    if spec.target.gpu is None or (speculates and not spec.simulated):
+    other = {name for name, value in PLAIN.items() if spec.settings.get(name, value) != value}
+    if spec.target.gpu is None or (SPECULATION in other and not spec.simulated):
         return None  # how many drafts are accepted only the real engine tells
-    sizes = fitting_sizes(deployment_of(spec))
-    learnt = set(spec.target.calibrations or {})
-    known = spec.target.gpu.memory_bandwidth_tb_s or learnt.issuperset(sizes)
-    return simulated(spec) if known else None
+    learnt = set() if other else set(spec.target.calibrations or {})
+    known = learnt.issuperset(fitting_sizes(deployment_of(spec)))
+    return simulated(spec) if spec.target.gpu.memory_bandwidth_tb_s or known else None
 
 
 @contextmanager

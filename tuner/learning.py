@@ -1,20 +1,18 @@
 """What each trial of a study on a real engine teaches the simulated one, as soon as it is there.
 
 Trial by trial it is a step of Bayes' rule, quick enough not to keep an engine waiting; when the
-study is over ``tune calibrate`` takes all of its trials and steps together.
+study is over all of its trials and steps are taken together.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from objectives import Workload
 from results.record import TrialRecord
 from runners.simulated import is_compiled
 from runners.simulated.calibration import (
     Calibration,
     Kept,
-    Served,
     another_day,
     fit,
     learn,
@@ -22,126 +20,110 @@ from runners.simulated.calibration import (
     prior_of_fit,
     save,
 )
-from runners.simulated.runner import Taught
+from runners.simulated.calibration.store import Taught
 from runners.simulated.step_times import step_time
 from runners.step_log import read_step_log
 from search_spaces import Deployment
-from tuner.calibrate import calibrate
+from tuner.calibrate import learnt
 from tuner.errors import BadInput
-from tuner.folder import Folder
-from tuner.problem import Problem
-from tuner.spec import StudySpec
-from tuner.taught import taught
-from tuner.teaching import (
-    known,
-    kv_offset_tokens,
-    logs_of,
-    probe,
-    tensor_parallel_size,
-    usable,
-)
-
-NOTHING = "The simulated engine has not learnt from this study"
+from tuner.teaching import Lessons, kv_offset_tokens, probe, tensor_parallel_size, usable
 
 
 class Learning:
     """Calibrations of one study, by tensor-parallel size, kept on disk after every trial.
 
     What cannot be learnt is said once, and changes nothing of the study.
+
+    Args:
+        lessons: of the trials there are so far.
+        found: what the study found taught when it began.
     """
 
     def __init__(
-        self,
-        spec: StudySpec,
-        problem: Problem,
-        folder: Folder,
-        *,
-        engine_version: str,
-        note: Callable[[str], None],
+        self, lessons: Lessons, found: Mapping[int, Taught], note: Callable[[str], None]
     ) -> None:
-        self._target, self._version = spec.target, engine_version
-        self._folder, self._note = folder, note
-        self._workloads: Mapping[str, Workload] = {
-            case.profile.name: case.workload for case in problem.cases
+        self._lessons, self._note = lessons, note
+        self._found = {
+            size: kept for size, (served, kept) in found.items() if served == lessons.served(size)
         }
-        self._found = _of_version(taught(spec.target.calibrations or {}), engine_version)
+        """Another version may take other times; what was learnt of it is no place to begin."""
+        self._untaught = list(lessons.records)
         self._kept: dict[int, Kept] = {}
         self._said = False
 
     def tried(self, records: Sequence[TrialRecord]) -> None:
         """Learn from a trial; where the simulation is not compiled yet, that waits for the end."""
+        self._untaught += records
         if not is_compiled():
             return
-        for record in filter(usable, records):
+        waiting, self._untaught = self._untaught, []
+        for record in filter(usable, waiting):
             try:
                 self._learn(record)
             except (ValueError, OSError) as error:
-                self._say(str(error))
+                self._say(record, error)
 
-    def finish(self) -> str:
-        """Learn from all of the study's trials and steps together; what to say of it."""
-        believed = {size: another_day(kept.calibration) for size, kept in self._found.items()}
+    def finish(self, records: Sequence[TrialRecord]) -> str:
+        """Learn from all of a study's trials and steps together; what to say of it."""
+        lessons = replace(self._lessons, records=records)
+        believed = {
+            size: another_day(kept.calibration)
+            for size, kept in self._found.items()
+            if self._suits(kept, lessons.deployment(size))
+        }
         try:
-            found = calibrate(self._folder.path, believed=believed)["calibrations"]
+            found = learnt(lessons, believed=believed)
         except (BadInput, ValueError, OSError) as error:
-            return f"{NOTHING}: {error}"
+            return f"The simulated engine has not learnt from this study: {error}"
         told = "; ".join(_sentence(one, alone=len(found) == 1) for one in found)
         return (
-            f"The simulated engine has learnt: {told}. `tune calibrate {self._folder.path}` says "
-            "more, and --engine simulated uses it for this model on this GPU."
+            f"The simulated engine has learnt: {told}. `tune calibrate {lessons.folder.path}` "
+            "says what, from this study alone; --engine simulated uses it for this model on this "
+            "GPU."
         )
 
     def _learn(self, record: TrialRecord) -> None:
         size = tensor_parallel_size(record)
-        before = self._kept.get(size) or self._first(size, record)
-        if before is None:
-            return
-        workload, deployment = self._workloads[record.objective], self._known(size)
+        deployment = self._lessons.deployment(size)
+        before = self._kept.get(size) or self._first(record, size, deployment)
         if before.fitted:
             steps = before.fitted.steps
         else:
             assert deployment is not None
             steps = step_time(deployment, tensor_parallel_size=size).steps
-        one = probe(record, workload, steps, deployment)
+        one = probe(record, self._lessons.workloads[record.objective], steps, deployment)
         if one is None:
             return
         after = learn([one], before.calibration)
         offset = kv_offset_tokens([record], deployment)
         self._kept[size] = kept = Kept(_holding(after, offset), before.fitted)
-        save(kept, self._served(size))
+        save(kept, self._lessons.served(size))
 
-    def _first(self, size: int, record: TrialRecord) -> Kept | None:
-        """What is believed before this study has taught anything; ``None``: not even steps."""
-        if found := self._found.get(size):
+    def _first(self, record: TrialRecord, size: int, deployment: Deployment | None) -> Kept:
+        """What is believed before this study has taught anything.
+
+        Raises:
+            ValueError: there are no steps to begin with yet.
+        """
+        found = self._found.get(size)
+        if found and self._suits(found, deployment):
             return Kept(another_day(found.calibration), found.fitted)
-        if self._known(size):
+        if deployment:
             return Kept(prior(size))
-        logs = [read_step_log(log) for log in logs_of(self._folder, [record], size)]
-        return Kept(prior_of_fit(), fit(*logs)) if logs else None
+        logs = replace(self._lessons, records=[record]).logs(size)
+        if not logs:
+            raise ValueError("no step log was written")
+        return Kept(prior_of_fit(), fit(*(read_step_log(log) for log in logs)))
 
-    def _known(self, size: int) -> Deployment | None:
-        longest = max(workload.longest_tokens for workload in self._workloads.values())
-        return known(self._served(size), gpus=self._target.gpus, longest_tokens=longest)
+    @staticmethod
+    def _suits(kept: Kept, deployment: Deployment | None) -> bool:
+        """A known model's parameters are of its steps, others' of the fit beside them."""
+        return (kept.fitted is None) == (deployment is not None)
 
-    def _served(self, size: int) -> Served:
-        return Served(
-            gpu=self._target.hardware,
-            model=self._target.model,
-            engine_version=self._version,
-            tensor_parallel_size=size,
-        )
-
-    def _say(self, why: str) -> None:
+    def _say(self, record: TrialRecord, why: Exception) -> None:
         if not self._said:
             self._said = True
-            self._note(f"{NOTHING}: {why}")
-
-
-def _of_version(found: Mapping[int, Taught], version: str) -> dict[int, Kept]:
-    """Another version may take other times; what was learnt of it is no place to begin."""
-    return {
-        size: kept for size, (served, kept) in found.items() if served.engine_version == version
-    }
+            self._note(f"Trial {record.number} taught the simulated engine nothing: {why}")
 
 
 def _holding(calibration: Calibration, offset_tokens: int | None) -> Calibration:

@@ -32,6 +32,8 @@ from tuner.relaunch import relaunch, wanted
 from tuner.sizing import size_to_default
 from tuner.spec import StudySpec, differences, problem_of, resolve
 from tuner.study import Loop
+from tuner.taught import taught
+from tuner.teaching import Lessons
 from tuner.traffic import Traffic
 from tuner.trouble import explained
 
@@ -206,7 +208,7 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
     shown = progress(
         quiet=options.quiet, json=options.json, knobs=tuple(run.problem.space.searched)
     )
-    learning = _learning(run, shown.note)
+    learning = _learning(run, storage.records(studies), shown.note)
     loop = Loop(
         problem=run.problem,
         runner=run.runner,
@@ -240,8 +242,8 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
     found = with_intervals(found, run.problem, run.runner)
     ending = Ending(run.folder, spec, options, run.interrupts)
     ending.write(found, run.problem.space)
-    if learning and cut_short is None:
-        ending.learn(learning)
+    if learning and cut_short is None and answered < _answered(loop.records):
+        ending.learn(learning, loop.records)
     if mirror:
         ending.mirror(mirror, found, loop.records, hurried=cut_short is not None)
     if cut_short is None and answered and answered == _answered(loop.records):
@@ -249,12 +251,23 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
     return ending.status(found, cut_short)
 
 
-def _learning(run: Run, note: Callable[[str], None]) -> Learning | None:
+def _learning(
+    run: Run, records: Sequence[TrialRecord], note: Callable[[str], None]
+) -> Learning | None:
     """Of what was launched here, unless ``--calibration off``."""
-    if not isinstance(run.runner, VllmRunner) or run.spec.target.calibrations is None:
+    target = run.spec.target
+    if not isinstance(run.runner, VllmRunner) or target.calibrations is None:
         return None
-    version = run.runner.description.version
-    return Learning(run.spec, run.problem, run.folder, engine_version=version, note=note)
+    lessons = Lessons(
+        folder=run.folder,
+        gpu=target.hardware,
+        gpus=target.gpus,
+        model=target.model,
+        engine_version=run.runner.description.version,
+        records=records,
+        workloads={case.profile.name: case.workload for case in run.problem.cases},
+    )
+    return Learning(lessons, taught(target.calibrations), note)
 
 
 def _relaunch(run: Run, studies: list[optuna.Study], loop: Loop) -> None:

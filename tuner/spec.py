@@ -31,6 +31,8 @@ from tuner.target import Target, target, with_arguments
 from tuner.traffic import Traffic, traffic
 
 TRIALS = 40
+FOUND = ("target", "calibrations")
+"""Compared field by field, and what was not asked for but found."""
 LENGTH_STEP_TOKENS = 256
 NOT_EVERYWHERE = ("speculative_config", "kv_cache_dtype", "quantization")
 """Knobs that some builds of vLLM cannot turn every way."""
@@ -95,7 +97,7 @@ def differences(mine: StudySpec, theirs: StudySpec) -> list[str]:
         name
         for one, other in ((mine, theirs), (mine.target, theirs.target))
         for name in (field.name for field in fields(one))
-        if name != "target" and getattr(one, name) != getattr(other, name)
+        if name not in FOUND and getattr(one, name) != getattr(other, name)
     ]
 
 

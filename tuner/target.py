@@ -136,15 +136,16 @@ def _refuse_foreign(options: Options, engine: EngineName) -> None:
 def _simulated(options: Options) -> Target:
     shape = catalogue.model(options.model or DEFAULT_MODEL)
     gpu, count = _simulated_hardware(options)
-    learnt = _calibrations(options, gpu, shape.name, count)
+    learnt = _calibrations(options, gpu, model_name(shape), count)
     if gpu.is_cpu and not learnt:
+        without = " without calibration" if learnt is None else ""
         raise BadInput(
-            f"Nobody knows how long steps of {shape.name} take on this CPU; a study with "
+            f"Nobody knows{without} how long steps of {shape.name} take on this CPU; a study with "
             "--engine vllm teaches it, or `tune calibrate` from one."
         )
     return Target(
         engine="simulated",
-        model=shape.name,
+        model=model_name(shape),
         shape=shape,
         gpu=gpu,
         gpus=count,
@@ -167,9 +168,7 @@ def _calibrations(options: Options, gpu: Gpu, model: str, gpus: int) -> dict[int
 def _vllm(options: Options) -> Target:
     here = installed.ask(options.engine_command)
     shape = catalogue.model(options.model or DEFAULT_MODEL)
-    folder = Path(shape.name).expanduser()
-    # A server may be started from any folder.
-    model = str(folder.resolve()) if folder.is_dir() else shape.name
+    model = model_name(shape)
     gpu, count = _hardware(options, here)
     return Target(
         engine="vllm",
@@ -183,6 +182,12 @@ def _vllm(options: Options) -> Target:
         calibrations=_calibrations(options, gpu, model, count),
         arguments={} if has_weights(model) else {"load_format": "dummy"},
     )
+
+
+def model_name(shape: Model) -> str:
+    """A folder by its whole path: a server may be started from any folder."""
+    folder = Path(shape.name).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else shape.name
 
 
 def _hardware(options: Options, here: Installed) -> tuple[Gpu, int]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from runners.simulated.calibration import latest, parsed, text_of
-from runners.simulated.runner import Taught
+from runners.simulated.calibration.store import Taught
 from search_spaces import Gpu
 from tuner.errors import BadInput
 

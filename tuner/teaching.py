@@ -1,6 +1,7 @@
 """Trials of real engines as the simulated one learns from them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -42,6 +43,39 @@ def _plain(record: TrialRecord) -> bool:
     return all(record.config.get(name, value) == value for name, value in PLAIN.items())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lessons:
+    """What a study on a real engine has to teach."""
+
+    folder: Folder
+    gpu: str
+    gpus: int
+    model: str
+    engine_version: str
+    records: Sequence[TrialRecord]
+    workloads: Mapping[str, Workload]
+    """By objective."""
+
+    def served(self, size: int) -> Served:
+        return Served(
+            gpu=self.gpu,
+            model=self.model,
+            engine_version=self.engine_version,
+            tensor_parallel_size=size,
+        )
+
+    def deployment(self, size: int) -> Deployment | None:
+        """``None``: nobody knows how long steps take on it."""
+        longest = max(workload.longest_tokens for workload in self.workloads.values())
+        return known(self.served(size), gpus=self.gpus, longest_tokens=longest)
+
+    def usable(self, size: int) -> list[TrialRecord]:
+        return [r for r in self.records if usable(r) and tensor_parallel_size(r) == size]
+
+    def logs(self, size: int) -> tuple[Path, ...]:
+        return logs_of(self.folder, self.records, size)
+
+
 def tensor_parallel_size(record: TrialRecord) -> int:
     return int(record.config.get("tensor_parallel_size", 1))
 
@@ -75,14 +109,14 @@ def probe(
     rate = offered.get("request_rate")
     if workload.concurrency is None and rate and rate != workload.request_rate:
         workload = workload.at_rate(rate)
-    capacity = offered.get(KV_CAPACITY)
+    capacity = _replica_kv_tokens(record)
     if not capacity and deployment is not None:
         capacity = kv_tokens(deployment, record.config)
     if not capacity or capacity < workload.longest_tokens:
         return None
     bounds = parse_sla(",".join(record.sla)) if record.sla else ()
     load = offered_load(workload, bounds)
-    run = twin(record.config, load, steps, blocks=int(capacity) // BLOCK_TOKENS)
+    run = twin(record.config, load, steps, blocks=capacity // BLOCK_TOKENS)
     return Probe(run, {name: offered.get(name) for name in OBSERVED})
 
 
@@ -91,8 +125,14 @@ def kv_offset_tokens(records: Sequence[TrialRecord], deployment: Deployment | No
     if deployment is None:
         return None
     beyond = [
-        int(told) - kv_tokens(deployment, record.config)
+        told - kv_tokens(deployment, record.config)
         for record in records
-        if (told := record.loads["offered"].get(KV_CAPACITY))
+        if (told := _replica_kv_tokens(record))
     ]
     return round(median(beyond)) if beyond else None
+
+
+def _replica_kv_tokens(record: TrialRecord) -> int | None:
+    """Engines tell what their replicas hold together."""
+    told = record.loads["offered"].get(KV_CAPACITY)
+    return int(told) // int(record.config.get("data_parallel_size", 1)) if told else None

@@ -10,7 +10,8 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from runners.base import Description, EngineError, FailureKind
-from runners.simulated.calibration import Calibration, Kept, Served
+from runners.simulated.calibration import Calibration, Kept, Served, of_another_kind
+from runners.simulated.calibration.store import Taught
 from runners.simulated.compiled.jit import is_kept
 from runners.simulated.compiled.loop import offer
 from runners.simulated.drafting import kv_tokens_left, speculating, uncertainty
@@ -22,8 +23,6 @@ from search_spaces import Config, Deployment
 from search_spaces.vllm import fitting_sizes, kv_dtype, vllm_space
 
 VLLM_VERSION = "0.32"
-Taught = tuple[Served, Kept]
-"""What a calibration is of, and what it says."""
 UNTAUGHT: Mapping[int, Taught] = MappingProxyType({})
 
 
@@ -53,9 +52,12 @@ class SimulatedRunner:
         self._acceptance_rate, self._seed = acceptance_rate, seed
         self._calibrations = calibrations
         sizes = fitting_sizes(deployment)
+        taught = [size for size in sizes if size in calibrations]
         untaught = [size for size in sizes if size not in calibrations]
-        steps = self._steps(deployment, (untaught or sizes)[0], "bf16")
-        told = [_told(size, *calibrations[size]) for size in sizes if size in calibrations]
+        if not deployment.gpu.memory_bandwidth_tb_s and taught:
+            untaught = []  # of this hardware nothing is known but what was learnt
+        steps = self._steps(deployment, (untaught or taught)[0], "bf16")
+        told = [_told(size, *calibrations[size]) for size in taught]
         if untaught:
             where = f"at tensor_parallel_size {_listed(untaught)} " if told else ""
             told.append(f"{where}{steps.uncertainty}")
@@ -78,11 +80,11 @@ class SimulatedRunner:
                 f"{self._deployment.max_model_len}",
             )
         quantised = _quantised(self._deployment, config)
-        if quantised != self._deployment or config["kv_cache_dtype"] != "auto":
-            self._refuse_fitted(config)
         for rule in vllm_space(quantised).broken_rules(config):
             raise EngineError(FailureKind.REFUSED, f"`{rule.reads}` must hold: {rule.reason}")
-        steps = self._steps(quantised, int(config["tensor_parallel_size"]), kv_dtype(config))
+        size = int(config["tensor_parallel_size"])
+        self._refuse_fitted(config, size)
+        steps = self._steps(quantised, size, kv_dtype(config))
         yield SimulatedEngine(
             quantised,
             config,
@@ -98,16 +100,20 @@ class SimulatedRunner:
         )
 
     def _calibration(self, config: Config) -> Calibration | None:
-        taught = self._calibrations.get(int(config["tensor_parallel_size"]))
-        return taught[1].calibration if taught else None
+        size = int(config["tensor_parallel_size"])
+        if size not in self._calibrations:
+            return None
+        found = self._calibrations[size][1].calibration
+        return found if _plain(config) else of_another_kind(found, size)
 
     def _kv_tokens(self, config: Config, calibration: Calibration | None) -> int:
         estimated = kv_tokens_left(self._deployment, config)
         return calibration.kv_tokens(estimated) if calibration else estimated
 
-    def _refuse_fitted(self, config: Config) -> None:
-        taught = self._calibrations.get(int(config["tensor_parallel_size"]))
-        if taught and taught[1].fitted:
+    def _refuse_fitted(self, config: Config, size: int) -> None:
+        taught = self._calibrations.get(size)
+        quantised = config["quantization"] != "none" or config["kv_cache_dtype"] != "auto"
+        if taught and taught[1].fitted and quantised:
             raise EngineError(
                 FailureKind.REFUSED,
                 "its steps are fitted to an engine that quantised neither weights nor KV cache",
@@ -118,16 +124,33 @@ class SimulatedRunner:
         taught = self._calibrations.get(size)
         if taught and taught[1].fitted:
             return taught[1].fitted
+        if not deployment.gpu.memory_bandwidth_tb_s:
+            raise EngineError(
+                FailureKind.REFUSED,
+                f"how long steps take here at tensor_parallel_size {size} nobody has learnt yet",
+            )
         return step_time(deployment, tensor_parallel_size=size, kv_dtype=kv)
 
 
 def _told(size: int, served: Served, kept: Kept) -> str:
     found = kept.calibration
+    where, by = f"at tensor_parallel_size {size} calibrated on", f"vLLM {served.engine_version}"
+    if not found.probes:
+        return f"{where} {found.steps} steps of {by}, and on no trial"
     return (
-        f"at tensor_parallel_size {size} calibrated on {found.probes} trials and {found.steps} "
-        f"steps of vLLM {served.engine_version}: mean TTFT within {found.ttft_sd:.0%}, mean TPOT "
-        f"within {found.tpot_sd:.0%} (one standard deviation)"
-    ).replace("%", " %")
+        f"{where} {found.probes} trials and {found.steps} steps of {by}: mean TTFT within "
+        f"{100 * found.ttft_sd:.0f} %, mean TPOT within {100 * found.tpot_sd:.0f} % (one standard "
+        "deviation)"
+    )
+
+
+def _plain(config: Config) -> bool:
+    """Whether it is of the kind that calibrations are learnt from."""
+    return (config["quantization"], config["kv_cache_dtype"], config["speculative_config"]) == (
+        "none",
+        "auto",
+        "none",
+    )
 
 
 def _listed(sizes: list[int]) -> str:

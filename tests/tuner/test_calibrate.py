@@ -152,6 +152,21 @@ def test_a_bare_log_is_fitted_and_kept_once_it_is_said_of_what(tmp_path: Path) -
     assert load(served, tmp_path) is not None
 
 
+def test_a_bare_log_of_a_known_model_teaches_its_parameters(tmp_path: Path) -> None:
+    served = Served(
+        gpu="l4",
+        model="meta-llama/Llama-3.1-8B-Instruct",
+        engine_version="0.32.0",
+        tensor_parallel_size=1,
+    )
+    (found,) = calibrate(CPU, served=served, folder=tmp_path)["calibrations"]
+    assert (found["fitted"], found["trials"]) == (None, 0)
+    kept = load(served, tmp_path)
+    assert kept is not None
+    assert kept.fitted is None
+    assert kept.calibration.steps == found["steps"] > 800
+
+
 def test_each_size_learns_from_the_logs_of_its_own_launches(study: Path, tmp_path: Path) -> None:
     write_summary(study, hardware={"gpu": "cpu", "gpus": 2})
     one, two = {"tensor_parallel_size": 1}, {"tensor_parallel_size": 2}

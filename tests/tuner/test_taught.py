@@ -11,9 +11,11 @@ import pytest
 from runners.simulated.calibration import Kept, Served, prior, save
 from tests.runners.simulated.calibration.conftest import FITTED
 from tests.tuner.conftest import QUICK, Tune
-from tuner.errors import BadInput
+from tuner.errors import BadInput, EngineTrouble
+from tuner.make_model import make_model
 from tuner.measure import measure
 from tuner.options import Options
+from tuner.spec import differences, resolve
 
 SERVED = Served(
     gpu="l4",
@@ -79,3 +81,29 @@ def test_this_machines_cpu_is_simulated_once_an_engine_on_it_has_taught_how() ->
     on_cpu = replace(SERVED, gpu="cpu", model="meta-llama/Llama-3.2-1B-Instruct")
     save(Kept(replace(prior(1), mean=(0.0, 0.0, 0.0, 0.0)), FITTED), on_cpu)
     assert tpot_ms(**asked) == pytest.approx(5.6, rel=0.01)
+
+
+def test_of_a_cpu_that_was_taught_one_size_the_others_are_refused() -> None:
+    on_cpu = replace(SERVED, gpu="cpu", model="meta-llama/Llama-3.2-1B-Instruct")
+    save(Kept(replace(prior(1), mean=(0.0, 0.0, 0.0, 0.0)), FITTED), on_cpu)
+    asked = {"gpu": "cpu", "gpus": 2, "model": "llama-3.2-1b"}
+    assert tpot_ms(**asked, set=["tensor_parallel_size=1"]) == pytest.approx(5.6, rel=0.01)
+    with pytest.raises(EngineTrouble, match="at tensor_parallel_size 2 nobody has learnt yet"):
+        tpot_ms(**asked, set=["tensor_parallel_size=2"])
+
+
+def test_a_model_folder_is_the_same_however_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_model(tmp_path / "tiny")
+    save(SLOWER, replace(SERVED, model=str(tmp_path / "tiny")))
+    monkeypatch.chdir(tmp_path)
+    assert tpot_ms(model="./tiny") > 1.2 * tpot_ms(model="./tiny", calibration="off")
+
+
+def test_learning_alone_makes_no_other_study_of_it() -> None:
+    spec, _ = resolve(Options(**SMALL))
+    save(SLOWER, SERVED)
+    again, _ = resolve(Options(**SMALL))
+    assert again.target.calibrations != spec.target.calibrations
+    assert differences(spec, again) == []

@@ -1,6 +1,12 @@
 """The simulated engine brought to what a real one was seen to do, and how far it is then right."""
 
-from runners.simulated.calibration.belief import Calibration, another_day, prior, prior_of_fit
+from runners.simulated.calibration.belief import (
+    Calibration,
+    another_day,
+    of_another_kind,
+    prior,
+    prior_of_fit,
+)
 from runners.simulated.calibration.fitted import FittedSteps, fit
 from runners.simulated.calibration.interval import Interval, claims, draws, intervals
 from runners.simulated.calibration.parameters import Parameters, calibrated
@@ -27,6 +33,7 @@ __all__ = [
     "learn",
     "learn_from_steps",
     "load",
+    "of_another_kind",
     "parsed",
     "predict",
     "prior",

@@ -89,6 +89,15 @@ def another_day(found: Calibration) -> Calibration:
     return replace(found, covariance=rows(np.array(found.covariance) + moved))
 
 
+def of_another_kind(found: Calibration, tensor_parallel_size: int) -> Calibration:
+    """What trials with plain weights and cache leave to believe of quantised or drafting ones.
+
+    That these are off by as much again as anything unmeasured is an assumption.
+    """
+    unknown = np.array(prior(tensor_parallel_size).covariance)
+    return replace(found, covariance=rows(np.array(found.covariance) + unknown))
+
+
 def _independent(factor: tuple[float, float], host_ms: tuple[float, float]) -> Calibration:
     told = (factor, factor, host_ms, (API_MS, API_SD_MS))
     return Calibration(

@@ -20,6 +20,9 @@ from runners.simulated.calibration.least_squares import Linear
 VERSION = 1
 MARK = "paretune_calibration"
 LARGEST_BYTES = 1_000_000
+MOST_MS = 60_000.0
+MOST_LOG_SD = 5.0
+"""A factor of 150: what is said of anything so far off is of no use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,10 @@ class Kept:
     calibration: Calibration
     fitted: FittedSteps | None = None
     """``None``: it corrects the step-time model that the deployment has."""
+
+
+Taught = tuple[Served, Kept]
+"""What a calibration is of, and what it says."""
 
 
 def user_folder() -> Path:
@@ -90,7 +97,7 @@ def load(served: Served, folder: Path | None = None) -> Kept | None:
     return kept
 
 
-def _read(path: Path) -> tuple[Served, Kept]:
+def _read(path: Path) -> Taught:
     content = path.read_bytes()
     try:
         return parsed(content)
@@ -103,7 +110,7 @@ def text_of(kept: Kept, served: Served) -> str:
     return json.dumps(_to_json(kept, served), indent=2, allow_nan=False) + "\n"
 
 
-def parsed(text: str | bytes) -> tuple[Served, Kept]:
+def parsed(text: str | bytes) -> Taught:
     """
     Raises:
         ValueError: ``text_of`` of this version did not write it; says why.
@@ -113,7 +120,14 @@ def parsed(text: str | bytes) -> tuple[Served, Kept]:
             raise ValueError("it is too large")
         content = json.loads(text, parse_constant=_refused)
         return _served(content["of"]), _from_json(content)
-    except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        ValueError,
+    ) as error:
         raise ValueError(f"is no calibration of this version ({error})") from error
 
 
@@ -158,17 +172,19 @@ def _calibration(told: dict[str, Any]) -> Calibration:
     mean = tuple(_number(one) for one in _list(told["mean"], len(NAMES)))
     if any(one < least for one, least in zip(mean, LEAST.tolist(), strict=True)):
         raise ValueError(f"parameters of {list(mean)} are below what they can be")
+    if max(mean[2:]) > MOST_MS:
+        raise ValueError(f"times of {list(mean[2:])} ms are above what they can be")
     if max(mean[:2]) > -LEAST[0]:
         raise ValueError(f"factors of e^{list(mean[:2])} are above what they can be")
     offset = told["kv_offset_tokens"]
     return Calibration(
         mean=mean,
         covariance=_covariance(told["covariance"], len(NAMES)),
-        ttft_sd=_number(told["ttft_sd"], least=0),
-        tpot_sd=_number(told["tpot_sd"], least=0),
-        throughput_sd=_number(told["throughput_sd"], least=0),
-        ttft_tail_sd=_number(told["ttft_tail_sd"], least=0),
-        tpot_tail_sd=_number(told["tpot_tail_sd"], least=0),
+        ttft_sd=_number(told["ttft_sd"], least=0, most=MOST_LOG_SD),
+        tpot_sd=_number(told["tpot_sd"], least=0, most=MOST_LOG_SD),
+        throughput_sd=_number(told["throughput_sd"], least=0, most=MOST_LOG_SD),
+        ttft_tail_sd=_number(told["ttft_tail_sd"], least=0, most=MOST_LOG_SD),
+        tpot_tail_sd=_number(told["tpot_tail_sd"], least=0, most=MOST_LOG_SD),
         probes=_count(told["probes"]),
         steps=_count(told["steps"]),
         kv_offset_tokens=None if offset is None else int(_number(offset)),
@@ -205,10 +221,10 @@ def _list(told: Any, size: int) -> list[Any]:
     return told
 
 
-def _number(told: Any, *, least: float = -1e12) -> float:
+def _number(told: Any, *, least: float = -1e12, most: float = 1e12) -> float:
     if isinstance(told, bool) or not isinstance(told, (int, float)):
         raise TypeError(f"{told!r:.40} is not a number")
-    if not (isfinite(told) and least <= told <= 1e12):
+    if not (isfinite(told) and least <= told <= most):
         raise ValueError(f"{told} is out of range")
     return float(told)
 

@@ -109,6 +109,26 @@ def test_steps_fitted_to_plain_weights_say_nothing_of_quantised_ones() -> None:
     )
 
 
+def test_what_plain_weights_taught_is_less_sure_of_quantised_ones() -> None:
+    known = tuple(map(tuple, (1e-6 * np.eye(4)).tolist()))
+    sure = Kept(replace(taught().calibration, covariance=known))
+    runner = SimulatedRunner(ONE, calibrations={1: (SERVED, sure)})
+    widths = []
+    for kind in ("none", "fp8"):
+        with runner.launch(config(quantization=kind)) as engine:
+            found = engine.intervals(ALONE)["mean_tpot_ms"]
+        widths.append(found.high / found.low)
+    assert widths[0] < 1.25 < widths[1]
+
+
+def test_a_log_alone_promises_no_accuracy() -> None:
+    steps_alone = taught(probes=0)
+    about = SimulatedRunner(ONE, calibrations={1: (SERVED, steps_alone)}).description
+    assert about.uncertainty == (
+        "at tensor_parallel_size 1 calibrated on 7000 steps of vLLM 0.32.0, and on no trial"
+    )
+
+
 def test_an_engine_tells_how_much_of_the_hardware_it_used() -> None:
     engine = measured().engine
     assert 0 < engine["mfu"] < engine["mbu"] < 1
