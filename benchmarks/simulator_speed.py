@@ -15,11 +15,15 @@ from multiprocessing import get_context
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from benchmarks.machine import options, publish
 from objectives import Load, Workload
 from objectives.arrivals import AllAtOnce, Fixed, Synthetic
 from runners import EngineError
 from runners.simulated import SimulatedRunner
+from runners.simulated.calibration.fitted import TERMS, FittedSteps
+from runners.simulated.calibration.least_squares import Linear
 from runners.simulated.compiled.serve import limits_of, serve
 from runners.simulated.compiled.speculation import Model
 from runners.simulated.compiled.steps import Steps
@@ -65,6 +69,17 @@ def chat(requests: int, request_rate: float) -> tuple[Problem, Deployment, Workl
     spec, flows = resolve(asked)
     problem = problem_of(spec, tuple(flow.workload for flow in flows))
     return problem, deployment_of(spec), flows[0].workload
+
+
+def linear() -> FittedSteps:
+    """As if fitted to a log: about what an 8B model takes on a H100."""
+    told_ms = {"step_ms": 6.0, "token_ms": 0.03, "prefill_pair_ms": 1e-6, "decode_kv_ms": 5e-5}
+    found = Linear(
+        np.array([told_ms.get(term, 0.0) for term in TERMS]),
+        np.zeros((len(TERMS), len(TERMS))),
+        scatter=0.0,
+    )
+    return FittedSteps(found, rows=0, largest_tokens=8192)
 
 
 def decode_only(requests: int) -> Workload:
@@ -146,6 +161,7 @@ def measure(
     models = {
         "measured kernels": step_time(deployment, tensor_parallel_size=size),
         "roofline": step_time(deployment, tensor_parallel_size=size, prefer="roofline"),
+        "linear": linear(),
     }
     return {
         "config": dict(config),
