@@ -53,7 +53,7 @@ def test_simulator_speed_tells_steps_a_second_by_model_and_configs_a_second() ->
         "by_model",
         "search",
     ]
-    assert list(found["by_model"]) == ["measured kernels", "roofline"]
+    assert list(found["by_model"]) == ["measured kernels", "roofline", "linear"]
     for model in found["by_model"].values():
         # One prefill step and one step for each further token, on each of four replicas.
         assert model["decode_only"]["engine_steps"] == 4 * 512
