@@ -222,13 +222,11 @@ class MissCount:
         ]
         self._misses = [0] * len(self._limits)
 
-    def certain(self, ttft_ms: float, e2el_ms: float, output_tokens: int) -> bool:
+    def over(self, result: RequestResult, now_s: float) -> bool:
         """Count a finished request; whether a bound is broken whatever the rest brings."""
-        tpot_ms = (e2el_ms - ttft_ms) / (output_tokens - 1) if output_tokens > 1 else 0.0
-        seen = {"ttft": ttft_ms, "tpot": tpot_ms, "e2el": e2el_ms}
         broken = False
         for index, (latency, limit, allowed) in enumerate(self._limits):
-            self._misses[index] += seen[latency] > limit
+            self._misses[index] += _promised_ms(result, latency) > limit
             broken |= self._misses[index] > allowed
         return broken
 

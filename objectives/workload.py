@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
 
+from objectives.measurement import RequestResult
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -124,13 +126,17 @@ class Load:
     workload: Workload
     patience_s: float = math.inf
     """Seconds after the last arrival at which the run ends; what is unfinished then has missed."""
-    hopeless: Callable[[], "Misses"] | None = None
-    """Counts misses as requests finish, for a run that may end once its verdict is certain."""
+    watch: Callable[[], "Watch"] | None = None
+    """Made for each run: sees its requests as they finish, and may end it before its time."""
 
 
-class Misses(Protocol):
-    """Sees every finished request of a run."""
+class Watch(Protocol):
+    """Sees every request of a run that finishes or fails, in that order."""
 
-    def certain(self, ttft_ms: float, e2el_ms: float, output_tokens: int) -> bool:
-        """Whether the promise is broken whatever the rest of the run brings."""
+    def over(self, result: RequestResult, now_s: float) -> bool:
+        """Whether the run may end: nothing that is still to come would change what it is for.
+
+        Args:
+            now_s: on the clock of the arrivals.
+        """
         ...

@@ -94,7 +94,7 @@ def find_capacity(
             return held(level, lasting, offered)
         load = replace(
             offered_load(lasting, latency_bounds),
-            hopeless=lambda: MissCount(latency_bounds, len(lasting.requests)),
+            watch=lambda: MissCount(latency_bounds, len(lasting.requests)),
         )
         return held(level, lasting, engine.measure(load))
 
