@@ -18,7 +18,7 @@ def unused_knobs(
     An effect is a config that can no longer be served, a changed SLA verdict or a value told
     apart. A knob never turned alone is not named: nothing is known of it.
     """
-    answered = [r for r in records if r.answered]
+    answered = [r for r in records if r.answered and not r.stopped_early]
     unused = []
     for name in space.searched:
         effects = [differ(a, b, goals, tie) for a, b in turned_alone(answered, space, name)]

@@ -6,7 +6,7 @@ wins, so a knob that does nothing keeps its default.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from objectives import Goal, Quadrant
 from results.record import TrialRecord
@@ -23,12 +23,16 @@ class Selection:
     allow_ours: bool = False
     """Whether a winner may need our scheduler class."""
 
+    def finer(self, tie: float) -> "Selection":
+        """The same, telling apart what differs by more than ``tie``."""
+        return replace(self, tie=min(tie, self.tie))
+
 
 def winner(
     records: Sequence[TrialRecord], quadrant: Quadrant, selection: Selection
 ) -> TrialRecord | None:
     """The best record for the quadrant, or ``None``."""
-    serving = [r for r in records if r.answered and r.serves(quadrant)]
+    serving = [r for r in records if r.complete and r.serves(quadrant)]
     if not selection.allow_ours:
         serving = [r for r in serving if not selection.space.needs_ours(r.config)]
     best = _best(serving, quadrant.goals, selection)
@@ -61,7 +65,7 @@ def best_with_ours(
     """The best record that needs our scheduler class."""
     space = selection.space
     serving = [
-        r for r in records if r.answered and r.serves(quadrant) and space.needs_ours(r.config)
+        r for r in records if r.complete and r.serves(quadrant) and space.needs_ours(r.config)
     ]
     return _best(serving, quadrant.goals, selection)
 
@@ -105,9 +109,14 @@ def deciding_goal(
 def better_by(a: TrialRecord, b: TrialRecord, quadrant: Quadrant, tie: float) -> float | None:
     """How many times better ``a`` is than ``b`` for the quadrant; above 1 is better."""
     found = deciding_goal(a, b, quadrant, tie)
-    if found is None:
+    return None if found is None else ratio_of(a, b, found[0])
+
+
+def ratio_of(a: TrialRecord, b: TrialRecord, goal: Goal) -> float | None:
+    """How many times better ``a`` is by one goal; ``None`` where one of them has none."""
+    x, y = (record.metric(goal.load, goal.metric) for record in (a, b))
+    if x is None or y is None:
         return None
-    goal, x, y = found
     good, bad = (x, y) if goal.direction == "maximize" else (y, x)
     if good == bad:
         return 1.0
