@@ -13,6 +13,7 @@ from objectives import Goal, Quadrant, Verdict
 from results.comparison import Comparison, holm, paired
 from results.quadrants import Selection, deciding_goal, ratio_of, winner
 from results.record import TrialRecord
+from results.ties import Ties
 
 DEFAULT = "default"
 SIGNIFICANT = 0.05
@@ -61,7 +62,7 @@ def _looked_better_by(
     best: TrialRecord, records: Sequence[TrialRecord], quadrant: Quadrant
 ) -> Goal:
     default = next((r for r in records if r.origin == DEFAULT and r.complete), None)
-    decided = default and deciding_goal(best, default, quadrant, FINE_TIE)
+    decided = default and deciding_goal(best, default, quadrant, Ties(FINE_TIE, intervals=False))
     return decided[0] if decided else quadrant.goals[0]
 
 

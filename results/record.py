@@ -86,6 +86,11 @@ class TrialRecord:
         value: float | None = self.loads.get(load, {}).get(name)
         return value
 
+    def interval(self, load: LoadName, name: str) -> tuple[float, float] | None:
+        """Between which ends a measured number is known to lie; ``None`` where it is exact."""
+        ends = self.loads.get(load, {}).get("intervals", {}).get(name)
+        return None if ends is None else (ends[0], ends[1])
+
     def to_json(self) -> str:
         """One line; everything keeps its order, so a config reads the same from the disk."""
         return json.dumps(asdict(self), allow_nan=False)

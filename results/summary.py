@@ -76,7 +76,7 @@ def summarise(
         "baseline": _baseline(answered, facts),
         "best": {q: _best(winners[q], served_by[q], q, selection, known, runs) for q in Quadrant},
         "confirmation": None if known is None else {q: c.to_json() for q, c in known.items()},
-        "regret": regret(winners, served_by, selection.tie),
+        "regret": regret(winners, served_by, selection.ties),
         "front": _front(facts, answered),
         "unused_knobs": _unused(facts, answered, selection, winners),
         "infeasible": next(
@@ -165,7 +165,7 @@ def _best(
     if best is None:
         return None
     baseline = _default(served, best.objective)
-    goal, value, ratio = over_default(best, baseline, quadrant, selection.tie)
+    goal, value, ratio = over_default(best, baseline, quadrant, selection.ties)
     of_best = known.get(quadrant) if known else None
     if of_best and of_best.finalist.trial == best.number:
         goal, value = of_best.finalist.goal, best.metric(*_place(of_best.finalist.goal)) or value
@@ -221,8 +221,8 @@ def _ours(
 ) -> dict[str, Any] | None:
     """The best config with our scheduler class, where it beats the winner."""
     record = best_with_ours(served, quadrant, selection)
-    ratio = better_by(record, best, quadrant, selection.tie) if record else None
-    if record is None or ratio is None or ratio <= 1 + selection.tie:
+    ratio = better_by(record, best, quadrant, selection.ties) if record else None
+    if record is None or ratio is None or ratio <= 1 + selection.ties.relative:
         return None
     return {"config": dict(record.config), "trial": record.number, "extra_gain": ratio - 1}
 
@@ -261,7 +261,7 @@ def _unused(
             *profile.values(capacity=facts.capacity),
             *(goal for quadrant in speaks_for for goal in quadrant.goals),
         ]
-        per_objective.append(unused_knobs(mine, selection.space, goals, selection.tie))
+        per_objective.append(unused_knobs(mine, selection.space, goals, selection.ties))
     default = selection.space.default()
     won = [winner.config for winner in winners.values() if winner is not None]
     return [

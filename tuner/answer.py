@@ -9,6 +9,7 @@ from results.export.vllm import config_file
 from results.quadrants import Selection
 from results.record import TrialRecord
 from results.summary import StudyFacts, summarise
+from results.ties import Ties
 from runners import Description
 from search_spaces import Config, SearchSpace
 from tuner.errors import Exit
@@ -24,7 +25,7 @@ to 9 %. A gain below it is not claimed."""
 def selection(problem: Problem) -> Selection:
     """How winners are chosen; one per cent cannot matter where nothing is noisy."""
     tie = NOISELESS_TIE if problem.noiseless else NOISY_TIE
-    return Selection(space=problem.space, tie=tie, allow_ours=problem.allow_scheduler_class)
+    return Selection(space=problem.space, ties=Ties(tie), allow_ours=problem.allow_scheduler_class)
 
 
 def facts(study: str, spec: StudySpec, problem: Problem, engine: Description) -> StudyFacts:

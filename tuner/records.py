@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from objectives import LoadName, Measurement
+from objectives.intervals import latency_interval, throughput_interval
+from objectives.quadrant import CAPACITY, SATURATED
 from objectives.sla import request_goodput
 from results.record import Origin, TrialRecord, judge_all
 from search_spaces import Config
@@ -24,6 +26,7 @@ AT_ONCE = (
     "makespan_s",
 )
 """Kept of the run in which everything arrives at once."""
+CHOSEN_BY = ("p95_ttft_ms", "p95_tpot_ms", "p95_e2el_ms")
 OF_A_PROBE = (
     "completed",
     "request_throughput",
@@ -89,7 +92,7 @@ def _measured(
 ) -> TrialRecord:
     # A deadline is a promise about the whole batch, judged where the engine is saturated.
     judged = measured.offered
-    loads: dict[LoadName, Mapping[str, Any]] = {"offered": _offered(case, judged)}
+    loads: dict[LoadName, Mapping[str, Any]] = {"offered": _offered(problem, case, judged)}
     if measured.capacity is not None:
         loads["capacity"] = _capacity(problem, case, record.config, measured)
     return replace(
@@ -102,7 +105,7 @@ def _measured(
     )
 
 
-def _offered(case: Case, measurement: Measurement) -> dict[str, Any]:
+def _offered(problem: Problem, case: Case, measurement: Measurement) -> dict[str, Any]:
     workload = case.workload
     rate = workload.request_rate
     level = (
@@ -111,7 +114,14 @@ def _offered(case: Case, measurement: Measurement) -> dict[str, Any]:
         else {"request_rate": None if math.isinf(rate) else rate}
     )
     goodput = request_goodput(case.profile.sla, measurement)
-    return {**level, **measurement.metrics, "request_goodput": goodput}
+    known = {} if problem.noiseless else _intervals(measurement)
+    return {**level, **measurement.metrics, "request_goodput": goodput, **known}
+
+
+def _intervals(measurement: Measurement) -> dict[str, Any]:
+    """Of what winners are chosen by at the offered load."""
+    found = {name: latency_interval(measurement, name) for name in CHOSEN_BY}
+    return {"intervals": {name: list(ends) for name, ends in found.items() if ends}}
 
 
 def _capacity(problem: Problem, case: Case, config: Config, measured: Measured) -> dict[str, Any]:
@@ -121,15 +131,26 @@ def _capacity(problem: Problem, case: Case, config: Config, measured: Measured) 
     return {
         **({} if measured.stopped or found.unsearched else _found(problem, case, config, found)),
         **{name: at_once[name] for name in AT_ONCE if name in at_once},
+        **({} if problem.noiseless else _capacity_intervals(problem, found)),
         "probes": [_probe(probe) for probe in found.probes],
     }
+
+
+def _capacity_intervals(problem: Problem, found: Capacity) -> dict[str, Any]:
+    ends = {SATURATED.metric: throughput_interval(found.saturated, per_gpu=True)}
+    if found.interval:
+        low, high = found.interval
+        ends |= {
+            "capacity": (low, high),
+            CAPACITY.metric: (low / problem.gpus, high / problem.gpus),
+        }
+    return {"intervals": {name: list(pair) for name, pair in ends.items() if pair}}
 
 
 def _found(problem: Problem, case: Case, config: Config, found: Capacity) -> dict[str, Any]:
     return {
         "capacity": found.capacity,
         "capacity_per_gpu": found.capacity / problem.gpus,
-        "capacity_interval": list(found.interval) if found.interval else None,
         "broken_below": found.broken_below,
         **_sizing(problem, case, config, found.capacity),
     }

@@ -232,6 +232,6 @@ class Loop:
         return Race(
             best={q: best[q] for q in Quadrant if self.problem.speaking_for(q) is case},
             promises=promises(case.profile),
-            margin=self.selection.tie,
+            margin=self.selection.ties.relative,
             exact=self.problem.noiseless,
         )

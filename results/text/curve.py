@@ -44,7 +44,7 @@ def _verdict(probe: Mapping[str, Any]) -> str:
 
 
 def _interval(capacity: Mapping[str, Any]) -> str:
-    found = capacity.get("capacity_interval")
+    found = capacity.get("intervals", {}).get("capacity")
     if not found:
         return ""
     low, high = found
