@@ -9,7 +9,7 @@ import pytest
 from tests.tuner.conftest import Tune
 
 MEASURE = (
-    *("measure", "--objective=chat", "--engine=simulated", "--requests=4", "--request-rate=1"),
+    *("measure", "--objective=chat", "--engine=simulated", "--requests=60", "--request-rate=1"),
     *("--input-tokens=100", "--output-tokens=10"),
 )
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"

@@ -24,7 +24,7 @@ from tuner.spec import (
 )
 from tuner.target import Target
 
-SMALL: dict[str, Any] = {"objective": "api", "requests": 4}
+SMALL: dict[str, Any] = {"objective": "api", "requests": 60}
 
 
 def spec_of(**options: Any) -> StudySpec:
@@ -68,7 +68,7 @@ def test_a_study_is_resolved_to_all_that_decides_its_outcome() -> None:
         trials=40,
         budget_s=None,
         seed=0,
-        requests=4,
+        requests=60,
         allow_lossy=False,
         allow_scheduler_class=False,
         sized_to_default=("chat",),
@@ -126,7 +126,7 @@ def test_a_deadline_is_a_promise_about_the_whole_batch() -> None:
 
 
 def test_all_is_the_four_representatives_each_on_its_own_traffic() -> None:
-    spec, flows = resolve(Options(objective="all", requests=4))
+    spec, flows = resolve(Options(objective="all", requests=60))
     names = ("rag", "chat", "reasoning", "summarize")
     assert spec.objective == "all"
     assert tuple(profile.name for profile in spec.profiles) == names

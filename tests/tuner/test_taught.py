@@ -28,7 +28,7 @@ SMALL: dict[str, Any] = {
     "objective": "chat",
     "gpu": "l4",
     "gpus": 1,
-    "requests": 10,
+    "requests": 60,
     "request_rate": 0.5,
     "input_tokens": 200,
     "output_tokens": 20,
