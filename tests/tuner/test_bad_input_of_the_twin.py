@@ -106,7 +106,7 @@ def test_a_gpu_without_measured_kernels_falls_back_and_says_so(
             "or a smaller --model.",
         ),
         (
-            ("--gpu=l4", "--gpus=1", "--set=max_model_len=23000"),
+            ("--gpu=l4", "--gpus=1", "--set=max_model_len=23000", "--sla=p95_tpot_ms<=90"),
             "`weights and one longest request fit` must hold (the KV cache must hold one request "
             "of max_model_len = 23000 tokens); --set max_model_len=21760 or --gpus 2 "
             "--set tensor_parallel_size=2 would do.",

@@ -130,7 +130,7 @@ def test_the_same_seed_measures_the_same() -> None:
             "max_num_batched_tokens=256; change a --set or --range.",
         ),
         (
-            {"set": ["max_model_len=23552"], "gpu": "l4"},
+            {"set": ["max_model_len=23552"], "gpu": "l4", "sla": "p95_tpot_ms<=90"},
             "`weights and one longest request fit` must hold (the KV cache must hold one request "
             "of max_model_len = 23552 tokens); --set max_model_len=21760 or --gpus 2 "
             "--set tensor_parallel_size=2 would do.",

@@ -115,7 +115,7 @@ def test_two_studies_differ_in_the_options_that_say_so() -> None:
 
 
 def test_the_promise_of_the_command_line_replaces_the_presets_own() -> None:
-    [profile] = spec_of(sla="p99_e2el_ms<=9000").profiles
+    [profile] = spec_of(sla="p99_e2el_ms<=9000", requests=300).profiles
     assert profile.sla == (Bound("p99_e2el_ms", "<=", 9000.0, "--sla"),)
 
 
@@ -241,7 +241,7 @@ def test_a_model_may_be_given_as_a_folder(tmp_path: Path) -> None:
         '"num_attention_heads": 4, "intermediate_size": 128, "vocab_size": 100, '
         '"max_position_embeddings": 2048}'
     )
-    spec = spec_of(model=str(tmp_path), set=["max_model_len=2048"])
+    spec = spec_of(model=str(tmp_path), set=["max_model_len=2048"], requests=80)
     assert deployment_of(spec).model.num_hidden_layers == 2
     assert deployment_of(spec).max_model_len == 2048
 

@@ -32,6 +32,7 @@ SMALL: dict[str, Any] = {
     "request_rate": 0.5,
     "input_tokens": 200,
     "output_tokens": 20,
+    "sla": "p95_tpot_ms<=90",
 }
 
 
