@@ -42,8 +42,7 @@ def refuse_below_decode_floor(
     Raises:
         BadInput: a bound that one decode step breaks with every config of the space.
     """
-    step_ms = _step_ms(deployment, on)
-    if step_ms is None or speculating(space):
+    if speculating(space) or not (step_ms := _step_ms(deployment, on)):
         return
     for profile, workload in promises:
         context_tokens = min(request.input_tokens for request in workload.requests)
