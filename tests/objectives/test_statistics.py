@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from objectives.statistics import percentile, share_interval
+from objectives.statistics import percentile, requests_needed, share_interval
 
 outcomes = st.lists(st.booleans(), min_size=1, max_size=60)
 
@@ -101,3 +101,21 @@ def test_more_confidence_widens_the_interval() -> None:
     narrow = share_interval(hits, confidence=0.5)
     wide = share_interval(hits, confidence=0.99)
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
+
+
+@given(st.integers(1, 9999).map(lambda parts: parts / 10_000))
+def test_so_many_requests_without_a_miss_and_no_fewer_bear_out_a_share(share: float) -> None:
+    # The chance of no miss among n where one in 1 - share misses is share**n.
+    needed = requests_needed(share)
+    assert share**needed <= 0.05 * (1 + 1e-9)
+    assert share ** (needed - 1) > 0.05 * (1 - 1e-9)
+
+
+def test_more_confidence_takes_more_requests() -> None:
+    assert [requests_needed(0.95, confidence=c) for c in (0.9, 0.95, 0.99)] == [45, 59, 90]
+
+
+@pytest.mark.parametrize("share", [-0.1, 0.0, 1.0, 1.1])
+def test_no_number_of_requests_bears_out_all_of_them(share: float) -> None:
+    with pytest.raises(ValueError, match=r"^`0 < share < 1` must hold, but got "):
+        requests_needed(share)
