@@ -20,6 +20,9 @@ ALPHA = 0.05
 LEAST_BATCH = 20
 BATCHES = 20
 """Neighbouring requests share a queue: a run is judged by so many batches, not by requests."""
+LAST_THIRD = 2 * BATCHES // 3 + 1
+FROM_EMPTY = 2
+"""Batches that find queues which are not yet as long as they will be at any load."""
 STAKES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 """Shares of the largest bet that cannot lose all; the mean of several games is a game, too."""
 TIME = 1e-6
@@ -80,20 +83,20 @@ class ShareTest:
 class GrowthTest:
     """Whether answers get later and later: the engine serves less than is offered.
 
-    Looked at from the middle of the run on, alpha shared among the looks (Bonferroni). Either half
+    Looked at in the last third of the run, alpha shared among the looks (Bonferroni). Either half
     of what was seen must grow, too: a burst makes one jump, which the engine works off.
     """
 
     def __init__(self, workload: Workload, *, alpha: float = ALPHA) -> None:
         self._workload = workload
         self._batches: list[Sequence[RequestResult]] = []
-        self._first, self._alpha = BATCHES // 2, alpha / (BATCHES - BATCHES // 2)
+        self._alpha = alpha / (BATCHES - LAST_THIRD + 1)
 
     def broken(self, batch: Sequence[RequestResult]) -> bool:
         self._batches.append(batch)
-        if len(self._batches) < self._first:
+        if len(self._batches) < LAST_THIRD:
             return False
-        seen = self._batches[2:]
+        seen = self._batches[FROM_EMPTY:]
         middle = len(seen) // 2
         whole, *halves = map(self._trend, (seen, seen[:middle], seen[middle:]))
         return whole.low > 0 and min(trend.slope for trend in (whole, *halves)) > GROWTH

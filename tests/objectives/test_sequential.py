@@ -215,14 +215,14 @@ def grown_at(rho: float, seed: int, *, burst: int = 0, burst_at: float = 0.0) ->
 def test_a_queue_that_builds_up_is_found_before_the_end() -> None:
     found = [grown_at(1.2, seed) for seed in range(20)]
     assert sum(share is not None and share < 0.95 for share in found) >= 18
-    assert [share for share in found if share is not None and share < 0.49] == []
+    assert [share for share in found if share is not None and share < 2 / 3] == []
 
 
 def test_a_stable_load_does_not_grow() -> None:
     assert [grown_at(0.7, seed) for seed in range(40)] == [None] * 40
 
 
-@pytest.mark.parametrize("burst_at", [0.2, 0.4, 0.6])
+@pytest.mark.parametrize("burst_at", [0.2, 0.4, 0.6, 0.7])
 def test_a_burst_that_is_worked_off_is_no_growth(burst_at: float) -> None:
     found = [grown_at(0.7, seed, burst=60, burst_at=burst_at) for seed in range(40)]
     # One run in twenty may be mistaken for one that grows.
@@ -233,4 +233,4 @@ def test_nobody_is_answered_any_more() -> None:
     times = [float(n) for n in range(600)]
     test = GrowthTest(open_loop(times))
     mute = [[RequestResult(t, 9, 2) for t in times[n : n + 30]] for n in range(0, 600, 30)]
-    assert [test.broken(one) for one in mute].index(True) == 9
+    assert [test.broken(one) for one in mute].index(True) == 13

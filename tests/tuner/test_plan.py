@@ -12,7 +12,7 @@ from tuner.trial import Outcome
 SMALL: dict[str, Any] = {
     "objective": "chat",
     "gpus": 2,
-    "requests": 10,
+    "requests": 60,
     "load": "offered",
     "request_rate": 2.0,
     "input_tokens": 200,
@@ -40,7 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_plan_says_what_is_served_and_what_is_promised() -> None:
     lines = planned(sla="p95_ttft_ms<=700")
     assert " meta-llama/Llama-3.1-8B-Instruct on 2 x h100_sxm. " in lines[0]
-    served = "chat: 10 requests, lengths from the command line, Poisson arrivals"
+    served = "chat: 60 requests, lengths from the command line, Poisson arrivals"
     assert section(lines, served) == ["SLA: p95_ttft_ms<=700 (--sla)"]
 
 
@@ -108,7 +108,7 @@ def test_a_plan_says_when_the_default_config_would_fail(monkeypatch: pytest.Monk
 
 
 def test_a_plan_of_a_preset_says_what_would_be_offered() -> None:
-    lines = plan(Options(objective="chat", gpus=1, requests=10)).splitlines()
+    lines = plan(Options(objective="chat", gpus=1, requests=60)).splitlines()
     [offered] = [line for line in lines if line.startswith("chat: offering ")]
     assert " req/s, 70 % of the default config's capacity of " in offered
 
