@@ -29,11 +29,16 @@ TIME = 1e-6
 
 
 class MissCount:
-    """Counts the misses of each percentile bound in a run of ``offered`` requests."""
+    """Counts the misses of each percentile bound in a run of ``offered`` requests.
 
-    def __init__(self, bounds: Sequence[Bound], offered: int) -> None:
+    Args:
+        spare: misses allowed besides: 1 where what is bounded is the percentile as a figure, which
+            lies between two requests.
+    """
+
+    def __init__(self, bounds: Sequence[Bound], offered: int, *, spare: int = 0) -> None:
         self._limits = [
-            (latency, bound.limit, offered - math.ceil(wanted * offered - 1e-9))
+            (latency, bound.limit, offered - math.ceil(wanted * offered - 1e-9) + spare)
             for bound in bounds
             for wanted, latency in ([bound.share] if bound.share else [])
         ]

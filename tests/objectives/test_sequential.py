@@ -35,6 +35,11 @@ def test_a_run_is_broken_by_the_first_miss_that_the_rest_cannot_make_good() -> N
     assert over == [*[False] * 53, True, True]
 
 
+def test_a_spare_miss_is_allowed_besides() -> None:
+    count = MissCount([P95], 60, spare=1)
+    assert [count.over(MISSED, 0.0) for _ in range(5)] == [False] * 4 + [True]
+
+
 def test_each_bound_is_counted_by_itself_and_a_mean_is_not_counted() -> None:
     slow_tokens = RequestResult(0.0, 9, 2, 100.0, 200.0)
     count = MissCount(parse_sla("p95_ttft_ms<=500,p95_tpot_ms<=60,mean_e2el_ms<=1"), 20)
