@@ -16,23 +16,14 @@ from typing import Any
 from benchmarks.known_runs import KnownRuns
 from benchmarks.machine import options, publish
 from benchmarks.noisy import Noise, NoisyRunner
+from benchmarks.noisy_studies import studies
 from runners import EngineError, Runner
 from search_spaces import Choice, Config, Value
 from search_spaces.space import Domain
 from tuner.capacity import search
-from tuner.engines import simulated
-from tuner.options import Options
 from tuner.probing import NOISELESS, NOISY, Effort, Prober, latency_bounds, offered_load
 from tuner.problem import Case, Problem
-from tuner.sizing import size_to_default
-from tuner.spec import problem_of, resolve
 
-STUDIES = (
-    {"objective": "chat", "gpu": "h100_sxm", "gpus": 4},
-    {"objective": "api", "gpu": "a100_sxm", "gpus": 2},
-    {"objective": "rag", "gpu": "h100_sxm", "gpus": 2},
-    {"objective": "summarize", "gpu": "l40s", "gpus": 1},
-)
 OF_RUN = (0.03, 0.06)
 WITHIN = 0.05
 
@@ -134,24 +125,16 @@ def summary(found: Sequence[Found]) -> dict[str, Any]:
 
 
 def measure(configs: int, runs_each: int) -> Iterator[dict[str, Any]]:
-    for asked in STUDIES:
-        spec, flows = resolve(Options(**{"seed": 1, **asked}))  # type: ignore[arg-type]
-        problem = problem_of(
-            spec, tuple(f.workload for f in flows), tuple(f.redrawn for f in flows)
-        )
-        runner = simulated(spec)
-        problem, _ = size_to_default(problem, runner, spec.sized_to_default, lambda said: None)
-        known = KnownRuns(runner)
-        study = f"{spec.objective} on {spec.target.gpus} x {spec.target.hardware}"
-        tried = list(settings(runner, problem, study, configs))
+    for study in studies():
+        tried = list(settings(study.runner, study.problem, study.name, configs))
         for of_run in OF_RUN:
             noise = Noise(of_run=of_run)
             found = [
-                searched(known, setting, noise, seed)
+                searched(study.runs, setting, noise, seed)
                 for setting in tried
                 for seed in range(runs_each)
             ]
-            yield {"study": study, "noise": asdict(noise), **summary(found)}
+            yield {"study": study.name, "noise": asdict(noise), **summary(found)}
 
 
 def main() -> None:
