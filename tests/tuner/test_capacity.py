@@ -174,7 +174,7 @@ def test_a_promise_that_breaks_at_a_low_rate_and_holds_above_has_its_capacity_ab
 
 def test_it_is_looked_for_at_four_times_the_first_level_and_no_further() -> None:
     assert searched(lambda level: 12 <= level <= 20, monotone=False).capacity > 19.8
-    beyond = searched(lambda level: 20 <= level, monotone=False)
+    beyond = searched(lambda level: level >= 20, monotone=False)
     assert (beyond.capacity, beyond.broken_below) == (0.0, [])
     assert levels(beyond) == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0]
 
