@@ -1,0 +1,28 @@
+"""Every surface by name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks.search_efficiency.published import SOURCES, published
+from benchmarks.search_efficiency.surface import Surface
+from benchmarks.search_efficiency.twins import TWINS, EachOf, twin_surface
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where surfaces are read from, and kept."""
+
+    cache: Path
+    data: Path | None = None
+    """The folder of the whole collection of published runs; ``None``: the excerpt."""
+
+
+def surface_named(name: str, place: Place, each_of: EachOf = map) -> Surface:
+    if name in TWINS:
+        return twin_surface(name, place.cache, each_of)
+    return published(name, place.data)
+
+
+NAMES = (*SOURCES, *TWINS)
