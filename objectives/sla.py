@@ -144,7 +144,7 @@ def judge(bound: Bound, measurement: Measurement) -> Judgement:
 def _judge_share(
     bound: Bound, wanted: float, latency: Latency, measurement: Measurement
 ) -> Judgement:
-    values = [_promised_ms(result, latency) for result in measurement.results]
+    values = [promised_ms(result, latency) for result in measurement.results]
     hits = [value <= bound.limit for value in values]
     return Judgement(
         bound.limit,
@@ -169,7 +169,8 @@ def _ranked(values: list[float], wanted: float) -> float:
     return sorted(values)[max(1, math.ceil(wanted * len(values) - 1e-9)) - 1]
 
 
-def _promised_ms(result: RequestResult, latency: Latency) -> float:
+def promised_ms(result: RequestResult, latency: Latency) -> float:
+    """The latency that a bound is held against; infinite where the promise was not kept at all."""
     if not result.completed:
         return math.inf
     value = result.latency_ms(latency)
@@ -196,7 +197,7 @@ def _holds(bound: Bound, measurement: Measurement) -> bool:
     if bound.share is None:
         return judge(bound, measurement).excess <= 0
     wanted, latency = bound.share
-    values = [_promised_ms(result, latency) for result in measurement.results]
+    values = [promised_ms(result, latency) for result in measurement.results]
     return _excess(bound, _ranked(values, wanted)) <= 0
 
 
@@ -205,30 +206,10 @@ def request_goodput(bounds: tuple[Bound, ...], measurement: Measurement) -> floa
     shared = [(bound.limit, bound.share[1]) for bound in bounds if bound.share is not None]
     good = sum(
         result.completed
-        and all(_promised_ms(result, latency) <= limit for limit, latency in shared)
+        and all(promised_ms(result, latency) <= limit for limit, latency in shared)
         for result in measurement.results
     )
     return good / measurement.duration_s
-
-
-class MissCount:
-    """Counts the misses of each percentile bound in a run of ``offered`` requests."""
-
-    def __init__(self, bounds: tuple[Bound, ...], offered: int) -> None:
-        self._limits = [
-            (latency, bound.limit, offered - math.ceil(wanted * offered - 1e-9))
-            for bound in bounds
-            for wanted, latency in ([bound.share] if bound.share else [])
-        ]
-        self._misses = [0] * len(self._limits)
-
-    def over(self, result: RequestResult, now_s: float) -> bool:
-        """Count a finished request; whether a bound is broken whatever the rest brings."""
-        broken = False
-        for index, (latency, limit, allowed) in enumerate(self._limits):
-            self._misses[index] += _promised_ms(result, latency) > limit
-            broken |= self._misses[index] > allowed
-        return broken
 
 
 def latency_s(bounds: tuple[Bound, ...], output_tokens: float) -> float:

@@ -114,6 +114,19 @@ class Workload:
         ]
         return replace(self, requests=(*self.requests, *repeated))
 
+    def rotated(self, first: int) -> "Workload":
+        """The same requests in another order: those from ``first`` on before the others.
+
+        In a trace that is replayed in full this is another draw of the same traffic, as in a
+        circular block bootstrap.
+        """
+        period_s = self.span_s + (0.0 if self.span_s == 0 else 1 / self.request_rate)
+        begin_s = self.requests[first].arrival_s
+        later = [replace(r, arrival_s=r.arrival_s - begin_s) for r in self.requests[first:]]
+        wrapped_s = period_s - begin_s
+        sooner = [replace(r, arrival_s=r.arrival_s + wrapped_s) for r in self.requests[:first]]
+        return replace(self, requests=(*later, *sooner))
+
     def at_concurrency(self, concurrency: int) -> "Workload":
         """The same requests in a closed loop with this many in flight."""
         return replace(self, concurrency=concurrency)

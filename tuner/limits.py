@@ -13,6 +13,7 @@ MOST_IN_FLIGHT = 10_000
 RATES = (1e-6, 1e4)
 """Requests per second; beyond any of these one simulated run takes minutes or much memory."""
 MOST_TOKENS = 10_000_000
+LEAST_PAIRS, MOST_PAIRS = 5, 100
 
 _LIMITS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "gpus": (f"from 1 to {MOST_GPUS}", lambda n: 1 <= n <= MOST_GPUS),
@@ -31,6 +32,10 @@ _LIMITS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "concurrency": (f"from 1 to {MOST_IN_FLIGHT}", lambda n: 1 <= n <= MOST_IN_FLIGHT),
     "documents": ("from 1 to 1000000000000", lambda n: 1 <= n <= 10**12),
     "trials": ("from 1 to 1000000", lambda n: 1 <= n <= 10**6),
+    "pairs": (
+        f"0, or from {LEAST_PAIRS} to {MOST_PAIRS}: fewer tell nothing",
+        lambda n: n == 0 or LEAST_PAIRS <= n <= MOST_PAIRS,
+    ),
     "seed": ("from 0 to 4294967295", lambda n: 0 <= n < 2**32),
     "jobs": ("1: this version runs one trial at a time", lambda n: n == 1),
 }

@@ -15,7 +15,9 @@ from tuner.trial import try_out
 def plan(options: Options) -> str:
     """What a study with these options would do; nothing of it is kept."""
     spec, flows = resolve(options)
-    problem = problem_of(spec, tuple(flow.workload for flow in flows))
+    problem = problem_of(
+        spec, tuple(flow.workload for flow in flows), tuple(flow.redrawn for flow in flows)
+    )
     runner = predictor(spec)
     notes: list[str] = []
     if runner:

@@ -66,13 +66,20 @@ def _found(
     problem: Problem,
     studies: list[optuna.Study],
 ) -> dict[str, Any]:
-    records, relaunched = storage.records(studies), storage.relaunches(studies)
-    found = answer.summary(about, problem, records, wall_s(folder), relaunched)
+    found = answer.summary(
+        about,
+        problem,
+        storage.records(studies),
+        wall_s(folder),
+        storage.finalists(studies),
+        storage.confirmations(studies),
+    )
     return with_intervals(found, problem, simulated(spec)) if spec.simulated else found
 
 
 def _about(
     folder: Folder, study: str, spec: StudySpec, engine: Description
 ) -> tuple[StudyFacts, Problem]:
-    problem = problem_of(spec, folder.read_workloads([p.name for p in spec.profiles]))
+    names = [profile.name for profile in spec.profiles]
+    problem = problem_of(spec, folder.read_workloads(names), folder.read_redrawn(names))
     return answer.facts(study, spec, problem, engine), problem

@@ -1,5 +1,6 @@
 """A study as asked for: every option resolved and checked, kept with the study to resume it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 from pydantic import TypeAdapter, ValidationError
@@ -56,6 +57,7 @@ class StudySpec:
     hourly_cost_usd: float | None
     trials: int | None
     budget_s: float | None
+    pairs: int
     seed: int
     requests: int
     allow_lossy: bool
@@ -139,6 +141,7 @@ def _resolve(options: Options) -> tuple[StudySpec, tuple[Traffic, ...]]:
         hourly_cost_usd=options.hourly_cost,
         trials=options.trials or (None if options.budget else TRIALS),
         budget_s=seconds(options.budget, "--budget") if options.budget else None,
+        pairs=options.pairs,
         seed=options.seed,
         requests=options.requests,
         allow_lossy=options.allow_lossy,
@@ -179,7 +182,7 @@ def _length(asked: Value | None, ranges: dict[str, str], found: Target) -> int |
 
 
 def _longest(flows: tuple[Traffic, ...], found: Target) -> int:
-    tokens = max(flow.workload.longest_tokens for flow in flows)
+    tokens = max(w.longest_tokens for flow in flows for w in (flow.workload, *flow.redrawn))
     rounded = -(-tokens // LENGTH_STEP_TOKENS) * LENGTH_STEP_TOKENS
     return min(rounded, found.longest_tokens)
 
@@ -241,13 +244,23 @@ def _leaves_default(space: SearchSpace, name: str, default: Value) -> bool:
     return name in space.searched or space.fixed[name] != default
 
 
-def problem_of(spec: StudySpec, workloads: tuple[Workload, ...]) -> Problem:
-    """What the loop needs, from what is kept."""
+def problem_of(
+    spec: StudySpec,
+    workloads: tuple[Workload, ...],
+    redrawn: Sequence[tuple[Workload, ...]] = (),
+) -> Problem:
+    """What the loop needs, from what is kept.
+
+    Args:
+        redrawn: each workload drawn anew, as often as that was done.
+    """
     space = space_of(spec)
     real = spec.target.engine == "vllm"
     cases = tuple(
-        Case(profile=profile, workload=workload, documents=spec.documents)
-        for profile, workload in zip(spec.profiles, workloads, strict=True)
+        Case(profile=profile, workload=workload, redrawn=again, documents=spec.documents)
+        for profile, workload, again in zip(
+            spec.profiles, workloads, redrawn or ((),) * len(workloads), strict=True
+        )
     )
     return Problem(
         objective=spec.objective,

@@ -19,10 +19,11 @@ from tuner.folder import Folder
 from tuner.learning import Learning
 from tuner.options import Options
 from tuner.problem import Problem
+from tuner.records import records
 from tuner.spec import StudySpec, deployment_of, problem_of, resolve
 from tuner.taught import taught
 from tuner.teaching import Lessons, kv_offset_tokens
-from tuner.trial import records, try_out
+from tuner.trial import try_out
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 SERVED = Served(gpu="l4", model=MODEL, engine_version="9.9", tensor_parallel_size=1)

@@ -68,6 +68,7 @@ def test_a_study_is_resolved_to_all_that_decides_its_outcome() -> None:
         trials=40,
         budget_s=None,
         seed=0,
+        pairs=5,
         requests=4,
         allow_lossy=False,
         allow_scheduler_class=False,

@@ -1,7 +1,7 @@
 import pytest
 
 from objectives import Load, Request, RequestResult, Workload, parse_sla
-from objectives.sla import MissCount
+from objectives.sequential import MissCount
 from runners.base import EngineError, FailureKind
 from runners.load.job import Finished
 from runners.load.tally import Tally

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from objectives import Load
-from objectives.sla import MissCount, parse_sla
+from objectives.sequential import MissCount
+from objectives.sla import parse_sla
 from runners.simulated import is_compiled
 from runners.simulated.compiled.jit import is_kept, kept
 from runners.simulated.compiled.serve import Totals, limits_of, serve

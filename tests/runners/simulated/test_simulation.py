@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from objectives import Load, Measurement, Request, RequestResult, Workload
-from objectives.sla import MissCount, holds, parse_sla
+from objectives.sequential import MissCount
+from objectives.sla import holds, parse_sla
 from runners.simulated.replica import Replica, StepEvent
 from runners.simulated.simulation import Run, simulate
 
