@@ -113,13 +113,14 @@ class Recorder:
         pressure = cpu_pressure_avg10_percent()
         known = read_recording(self.file) if self.file.exists() else None
         workload = known.header.workload if known else _traffic(given)
+        settings = known.header.settings if known else grid()[: given.settings]
         with self.runner.launch(default_config(self.launch.space)) as engine:
             ready_s = engine.age_s
             engine.running.warm_up(workload)
             warm_s = engine.age_s
-        self._meet_every_setting(workload, known.header.settings if known else grid())
+        self._meet(settings, workload)
         if known is None:
-            append(self.file, self._header(given, workload, pressure))
+            append(self.file, self._header(given, settings, workload, pressure))
         append(
             self.file,
             Launched(
@@ -131,13 +132,17 @@ class Recorder:
         )
         return read_recording(self.file)
 
-    def _meet_every_setting(self, workload: Workload, settings: Sequence[Setting]) -> None:
+    def _meet(self, settings: Sequence[Setting], workload: Workload) -> None:
         few = replace(workload, requests=workload.requests[:WARM_REQUESTS])
         for setting in settings:
             self.measure(setting, few.at_rate(math.inf))
 
     def _header(
-        self, given: argparse.Namespace, workload: Workload, pressure: float | None
+        self,
+        given: argparse.Namespace,
+        settings: tuple[Setting, ...],
+        workload: Workload,
+        pressure: float | None,
     ) -> Header:
         default = default_config(self.launch.space)
         own = Setting(int(default["max_num_seqs"]), int(default["max_num_batched_tokens"]))
@@ -151,7 +156,7 @@ class Recorder:
             machine=machine(),
             cpu_pressure_avg10_percent=pressure,
             config=default,
-            settings=grid()[: given.settings],
+            settings=settings,
             repeats=given.repeats,
             seed=given.seed,
             saturated_request_throughput=round(carried, 3),
