@@ -10,6 +10,7 @@ it goes on where it stopped, on another launch.
 
 import argparse
 import math
+import os
 import random
 import signal
 import sys
@@ -23,7 +24,7 @@ from statistics import mean, stdev
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.machine import cpu_pressure_avg10_percent, machine
+from benchmarks.machine import cpu_pressure_avg10_percent, machine, others_cpu_s
 from benchmarks.real_engine import launch_on_cpu, vllm_options
 from benchmarks.recording import (
     LOADS,
@@ -38,7 +39,7 @@ from benchmarks.recording import (
     compress,
     read_recording,
 )
-from objectives import Load, Measurement, Workload
+from objectives import Load, Workload
 from objectives.arrivals import Empirical, Synthetic, poisson
 from runners import EngineError, FailureKind
 from runners.vllm import Launch, VllmRunner
@@ -135,7 +136,7 @@ class Recorder:
     def _meet(self, settings: Sequence[Setting], workload: Workload) -> None:
         few = replace(workload, requests=workload.requests[:WARM_REQUESTS])
         for setting in settings:
-            self.measure(setting, few.at_rate(math.inf))
+            self.measure(Due(0, setting, "saturated"), few.at_rate(math.inf), 0)
 
     def _header(
         self,
@@ -146,8 +147,8 @@ class Recorder:
     ) -> Header:
         default = default_config(self.launch.space)
         own = Setting(int(default["max_num_seqs"]), int(default["max_num_batched_tokens"]))
-        measured, _ = self.measure(own, workload.at_rate(math.inf))
-        carried = measured.metrics["request_throughput"] or 0.0
+        run = self.measure(Due(0, own, "saturated"), workload.at_rate(math.inf), 0)
+        carried = run.measurement.metrics["request_throughput"] or 0.0
         rate = given.request_rate or round(given.share * carried, 1)
         return Header(
             date=datetime.now(UTC).date().isoformat(),
@@ -155,6 +156,7 @@ class Recorder:
             model=self.launch.deployment.model.name.rpartition("/")[2],
             machine=machine(),
             cpu_pressure_avg10_percent=pressure,
+            niceness=os.getpriority(os.PRIO_PROCESS, 0),
             config=default,
             settings=settings,
             repeats=given.repeats,
@@ -164,36 +166,35 @@ class Recorder:
         )
 
     def record(self, recording: Recording, due: Due) -> Run:
-        pressure = cpu_pressure_avg10_percent()
-        measured, turn_s = self.measure(due.setting, recording.header.traffic(due.load))
-        run = Run(
-            due=due,
-            launch=recording.launches[-1].launch,
-            turn_s=round(turn_s, 3),
-            cpu_pressure_avg10_percent=pressure,
-            measurement=measured,
-        )
+        run = self.measure(due, recording.header.traffic(due.load), recording.launches[-1].launch)
         append(self.file, run)
         return run
 
-    def measure(self, setting: Setting, workload: Workload) -> tuple[Measurement, float]:
-        """And the seconds besides its load.
-
+    def measure(self, due: Due, workload: Workload, launch: int) -> Run:
+        """
         Raises:
             EngineError: the engine died, or the host spoilt every try.
         """
-        config = {**default_config(self.launch.space), **asdict(setting)}
+        config = {**default_config(self.launch.space), **asdict(due.setting)}
         with self.runner.launch(config) as engine:
             for tries_left in reversed(range(TRIES)):
-                began_s = time.monotonic()
+                began_s, others_s = time.monotonic(), others_cpu_s()
                 try:
                     found = engine.measure(Load(workload=workload))
                 except EngineError as error:
                     if error.failure.kind is not FailureKind.HOST or not tries_left:
                         raise
                     print(f"void, tried again: {error}", flush=True)
-                else:
-                    return found, time.monotonic() - began_s - found.duration_s
+                    continue
+                took_s = time.monotonic() - began_s
+                share = (others_cpu_s() - others_s) / took_s / len(os.sched_getaffinity(0))
+                return Run(
+                    due=due,
+                    launch=launch,
+                    turn_s=round(took_s - found.duration_s, 3),
+                    others_cpu_share=round(share, 4),
+                    measurement=found,
+                )
         raise AssertionError("the last try returns or raises")
 
 
@@ -241,7 +242,8 @@ def _told(run: Run) -> str:
         for name in ("duration_s", "output_throughput", "p95_ttft_ms", "p95_e2el_ms")
     )
     knobs = f"{due.setting.max_num_seqs}, {due.setting.max_num_batched_tokens}"
-    return f"repeat {due.repeat}  {knobs}  {due.load}  {'  '.join(figures)}"
+    others = f"others {run.others_cpu_share:.0%}"
+    return f"repeat {due.repeat}  {knobs}  {due.load}  {'  '.join(figures)}  {others}"
 
 
 def table(recording: Recording) -> Iterator[str]:

@@ -45,6 +45,8 @@ class Header:
     machine: Mapping[str, Any]
     cpu_pressure_avg10_percent: float | None
     """Before the first launch."""
+    niceness: int
+    """Of the recorder, its engine and its client; below 0 they go before what else there is."""
     config: Config
     """The default config; every setting is this with its own knobs."""
     settings: tuple[Setting, ...]
@@ -81,8 +83,8 @@ class Run:
     launch: int
     turn_s: float
     """What the run took besides its load: waiting until idle, and turning the knobs."""
-    cpu_pressure_avg10_percent: float | None
-    """Just before; the engine's own from the run before is in it."""
+    others_cpu_share: float
+    """CPU time that other programs took while it ran, of all cores' time."""
     measurement: Measurement
 
 
@@ -194,7 +196,7 @@ def _run_line(run: Run) -> dict[str, Any]:
         "load": run.due.load,
         "launch": run.launch,
         "turn_s": run.turn_s,
-        "cpu_pressure_avg10_percent": run.cpu_pressure_avg10_percent,
+        "others_cpu_share": run.others_cpu_share,
         "duration_s": round(measured.duration_s, 6),
         "metrics": {k: None if v is None else round(v, 4) for k, v in own.items()},
         "engine": dict(measured.engine),
@@ -216,7 +218,7 @@ def _run(line: Mapping[str, Any], header: Header) -> Run:
         due=Due(line["repeat"], setting, line["load"]),
         launch=line["launch"],
         turn_s=line["turn_s"],
-        cpu_pressure_avg10_percent=line["cpu_pressure_avg10_percent"],
+        others_cpu_share=line["others_cpu_share"],
         measurement=Measurement(
             results=results, duration_s=line["duration_s"], gpus=GPUS, engine=line["engine"]
         ),

@@ -30,6 +30,7 @@ HEADER = Header(
     model="tiny-llama",
     machine={"cores": 2, "cpu": "a CPU"},
     cpu_pressure_avg10_percent=None,
+    niceness=0,
     config={"max_num_seqs": 128, "max_num_batched_tokens": 2048, "enforce_eager": True},
     settings=(SMALL, LARGE),
     repeats=2,
@@ -47,7 +48,7 @@ def run(due: Due, *, e2el_ms: float = 40.25) -> Run:
         due=due,
         launch=0,
         turn_s=0.5,
-        cpu_pressure_avg10_percent=1.5,
+        others_cpu_share=0.015,
         measurement=Measurement(
             results=(
                 RequestResult(first.arrival_s, 10, 3, ttft_ms=20.11, e2el_ms=e2el_ms),
