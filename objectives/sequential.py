@@ -20,6 +20,7 @@ ALPHA = 0.05
 LEAST_BATCH = 20
 BATCHES = 20
 """Neighbouring requests share a queue: a run is judged by so many batches, not by requests."""
+FIRST_THIRD, LAST_THIRD = BATCHES // 3 + 1, 2 * BATCHES // 3 + 1
 STAKES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 """Shares of the largest bet that cannot lose all; the mean of several games is a game, too."""
 TIME = 1e-6
@@ -80,20 +81,20 @@ class ShareTest:
 class GrowthTest:
     """Whether answers get later and later: the engine serves less than is offered.
 
-    Looked at from the middle of the run on, alpha shared among the looks (Bonferroni): a burst
-    that the engine works off is over by then, or is weighed against what came before it.
+    Looked at in the last third of the run, alpha shared among the looks (Bonferroni): in the first
+    third the load builds up, and a burst that is worked off is weighed against what came before.
     """
 
     def __init__(self, workload: Workload, *, alpha: float = ALPHA) -> None:
         self._workload = workload
         self._batches: list[Sequence[RequestResult]] = []
-        self._first, self._alpha = BATCHES // 2, alpha / (BATCHES - BATCHES // 2)
+        self._alpha = alpha / (BATCHES - LAST_THIRD + 1)
 
     def broken(self, batch: Sequence[RequestResult]) -> bool:
         self._batches.append(batch)
-        if len(self._batches) < self._first:
+        if len(self._batches) < LAST_THIRD:
             return False
-        trend = latency_trend(self._batches[2:], self._workload, alpha=self._alpha)
+        trend = latency_trend(self._batches[FIRST_THIRD:], self._workload, alpha=self._alpha)
         return trend.slope > GROWTH and trend.low > 0
 
 

@@ -19,7 +19,7 @@ from objectives.measurement import (
     Measurement,
     RequestResult,
 )
-from objectives.statistics import share_interval
+from objectives.statistics import requests_needed, share_interval
 
 NUMBERS = (
     "request_throughput",
@@ -55,8 +55,10 @@ class Bound:
             raise ValueError(unknown_metric(self.metric))
         if self.sense == ">=" and self.metric.endswith(("_ms", "_s")):
             raise ValueError(f"A time is bounded from above: write {self.metric}<={self.limit:g}.")
-        if self.share is not None and self.share[0] <= 0:
-            raise ValueError(f"A percentile above 0 is needed, but got {self.metric}.")
+        if self.share is not None and not 0 < self.share[0] < 1:
+            raise ValueError(
+                f"A percentile above 0 and below 100 is needed, but got {self.metric}."
+            )
         if not (math.isfinite(self.limit) and self.limit > 0):
             raise ValueError(
                 f"A bound needs a number above 0, but got {self.metric}={self.limit}."
@@ -74,6 +76,11 @@ class Bound:
             return None
         wanted = 0.5 if match[1] == "median" else float(match[2]) / 100
         return wanted, next(latency for latency in LATENCIES if latency == match[3])
+
+    @property
+    def requests_needed(self) -> int:
+        """The fewest of a workload that can tell whether the bound is kept."""
+        return requests_needed(self.share[0]) if self.share else 1
 
 
 def unknown_metric(name: str) -> str:

@@ -29,6 +29,21 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
 
 
+def requests_needed(share: float, *, confidence: float = 0.95) -> int:
+    """The fewest that can tell whether so large a share of requests keeps a limit.
+
+    Of n requests without one miss it is known at this confidence that less than
+    1 - (1 - confidence)**(1/n) of all miss (Clopper & Pearson, Biometrika 1934; at 95 % the rule
+    of three). With fewer than these even a run without a miss leaves the promise open.
+
+    Raises:
+        ValueError: a share of 1, which no number of requests can show, or none.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"`0 < share < 1` must hold, but got {share}.")
+    return math.ceil(math.log(1 - confidence) / math.log(share))
+
+
 def share_interval(
     hits: Sequence[bool], *, confidence: float = 0.90, seed: int = 0
 ) -> tuple[float, float]:

@@ -1,9 +1,9 @@
 """The traffic a config is judged by: requests with their intended send times."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Protocol
 
 from objectives.measurement import RequestResult
@@ -92,27 +92,35 @@ class Workload:
         )
         return replace(self, requests=requests, concurrency=None)
 
-    def lasting(self, span_s: float, *, requests: int = 1) -> "Workload":
+    def lasting(
+        self, span_s: float, *, requests: int = 1, then: Sequence["Workload"] = ()
+    ) -> "Workload":
         """The requests over and over until they last this long and are this many.
 
         Each round has prefixes of its own: repeated prompts would be served from the cache.
+
+        Args:
+            then: the same traffic drawn anew, in rotation with this one.
         """
-        kept = len(self.requests)
-        period_s = self.span_s + (0.0 if self.span_s == 0 else 1 / self.request_rate)
+        kept, period_s = len(self.requests), self._period_s
         wanted = max(kept, requests, math.ceil(span_s / period_s * kept) if period_s else 0)
-        apart = 1 + max((max(r.blocks) for r in self.requests if r.blocks), default=0)
-        repeated = [
-            Request(
-                r.arrival_s + index // kept * period_s,
-                r.input_tokens,
-                r.output_tokens,
-                tuple([block + index // kept * apart for block in r.blocks]),
-                r.priority,
-            )
-            for index in range(kept, wanted)
-            for r in (self.requests[index % kept],)
-        ]
-        return replace(self, requests=(*self.requests, *repeated))
+        repeated = list(self.requests)
+        begin_s, apart = period_s, self._own_blocks
+        for draw in cycle((*then, self)):
+            if len(repeated) >= wanted:
+                break
+            repeated += [_later(r, begin_s, apart) for r in draw.requests]
+            begin_s += draw._period_s
+            apart += draw._own_blocks
+        return replace(self, requests=tuple(repeated[:wanted]))
+
+    @property
+    def _period_s(self) -> float:
+        return self.span_s + (0.0 if self.span_s == 0 else 1 / self.request_rate)
+
+    @property
+    def _own_blocks(self) -> int:
+        return 1 + max((max(r.blocks) for r in self.requests if r.blocks), default=0)
 
     def rotated(self, first: int) -> "Workload":
         """The same requests in another order: those from ``first`` on before the others.
@@ -120,16 +128,25 @@ class Workload:
         In a trace that is replayed in full this is another draw of the same traffic, as in a
         circular block bootstrap.
         """
-        period_s = self.span_s + (0.0 if self.span_s == 0 else 1 / self.request_rate)
         begin_s = self.requests[first].arrival_s
         later = [replace(r, arrival_s=r.arrival_s - begin_s) for r in self.requests[first:]]
-        wrapped_s = period_s - begin_s
+        wrapped_s = self._period_s - begin_s
         sooner = [replace(r, arrival_s=r.arrival_s + wrapped_s) for r in self.requests[:first]]
         return replace(self, requests=(*later, *sooner))
 
     def at_concurrency(self, concurrency: int) -> "Workload":
         """The same requests in a closed loop with this many in flight."""
         return replace(self, concurrency=concurrency)
+
+
+def _later(request: Request, by_s: float, apart: int) -> Request:
+    return Request(
+        request.arrival_s + by_s,
+        request.input_tokens,
+        request.output_tokens,
+        tuple([block + apart for block in request.blocks]),
+        request.priority,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,57 +1,93 @@
-"""Paired ratios: how much better, between which bounds, and whether by chance."""
+"""When a gain is claimed: paired ratios of a winner over the default, and how sure they are."""
 
+import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, inf, isfinite, log, sqrt
+from enum import StrEnum
+from itertools import accumulate
 from statistics import fmean, stdev
 
 from objectives.student_t import quantile, two_sided_p
 
 CONFIDENCE = 0.95
+SIGNIFICANCE = 0.05
+LARGEST_LOG = math.log(sys.float_info.max)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect(StrEnum):
+    BETTER = "better"
+    WORSE = "worse"
+    NOT_SHOWN = "not shown"
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
-    """Of paired ratios, oriented so that more than 1 is better."""
+    """Geometric mean of the paired ratios, more than 1 is better, and its 95 % interval."""
 
     ratio: float
-    """Geometric mean."""
     low: float
     high: float
-    """Ends of the two-sided 95 % interval of the mean log ratio, by Student's t."""
     p_value: float
-    """Two-sided, of no difference."""
+    """Two-sided, of a true ratio of 1."""
     pairs: int
 
 
 def paired(ratios: Sequence[float]) -> Comparison:
-    """
+    """Student's t on the logarithms of the ratios, one per pair of runs, more than 1 is better.
+
     Raises:
-        ValueError: there are fewer than two ratios, or one is not above 0 and finite.
+        ValueError: there are fewer than two ratios, or one is not finite and positive.
     """
     if len(ratios) < 2:
-        raise ValueError(f"Pairs are compared by at least two ratios, but got {len(ratios)}.")
-    if wrong := [ratio for ratio in ratios if not (ratio > 0 and isfinite(ratio))]:
-        raise ValueError(f"A ratio must be above 0 and finite, but got {wrong[0]}.")
-    logs = [log(ratio) for ratio in ratios]
-    mean, freedom = fmean(logs), len(logs) - 1
-    # Equal ratios have equal logs, but their deviations from a rounded mean are not quite 0.
-    error = stdev(logs) / sqrt(len(logs)) if len(set(logs)) > 1 else 0.0
+        raise ValueError(f"A comparison needs at least two pairs of runs, but got {len(ratios)}.")
+    for ratio in ratios:
+        if not 0 < ratio < math.inf:
+            raise ValueError(
+                f"Every ratio must be finite and positive, but got {ratio}. "
+                "Leave out pairs in which a run has no figure."
+            )
+    logs = [math.log(ratio) for ratio in ratios]
+    if min(logs) == max(logs):
+        same = ratios[0]
+        return Comparison(same, same, same, 1.0 if same == 1 else 0.0, len(ratios))
+    return _of_logs(logs)
+
+
+def _of_logs(logs: Sequence[float]) -> Comparison:
+    freedom = len(logs) - 1
+    mean = fmean(logs)
+    error = stdev(logs) / math.sqrt(len(logs))
     margin = quantile(CONFIDENCE, freedom) * error
-    t = abs(mean) / error if error else inf if mean else 0.0
-    return Comparison(
-        ratio=exp(mean),
-        low=exp(mean - margin),
-        high=exp(mean + margin),
-        p_value=two_sided_p(t, freedom) if isfinite(t) else 0.0,
-        pairs=len(logs),
+    ratio, low, high = (
+        math.exp(min(log, LARGEST_LOG)) for log in (mean, mean - margin, mean + margin)
     )
+    return Comparison(ratio, low, high, two_sided_p(abs(mean) / error, freedom), len(logs))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted for their number by Holm's step-down procedure, in the order given."""
-    adjusted, worst = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = worst
-    return adjusted
+    """Adjusted for being several, in the order given (Holm 1979): all below 0.05 hold at once."""
+    count = len(p_values)
+    rising = sorted(range(count), key=p_values.__getitem__)
+    scaled = ((count - rank) * p_values[index] for rank, index in enumerate(rising))
+    adjusted = dict(zip(rising, accumulate(scaled, max), strict=True))
+    return [min(1.0, adjusted[index]) for index in range(count)]
+
+
+def effects(comparisons: Sequence[Comparison]) -> list[Effect]:
+    """What the comparisons that are reported together show, their number being allowed for."""
+    adjusted = holm([comparison.p_value for comparison in comparisons])
+    return [_effect(*pair) for pair in zip(comparisons, adjusted, strict=True)]
+
+
+def _effect(comparison: Comparison, adjusted_p: float) -> Effect:
+    if adjusted_p < SIGNIFICANCE and comparison.low > 1:
+        return Effect.BETTER
+    if adjusted_p < SIGNIFICANCE and comparison.high < 1:
+        return Effect.WORSE
+    return Effect.NOT_SHOWN
+
+
+def claimed(comparisons: Sequence[Comparison]) -> list[bool]:
+    """Of which of the comparisons that are reported together a gain may be claimed."""
+    return [effect is Effect.BETTER for effect in effects(comparisons)]

@@ -10,16 +10,20 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from objectives import Goal, Quadrant, Verdict
-from results.comparison import Comparison, holm, paired
+from results.comparison import Comparison, Effect, effects, holm, paired
 from results.quadrants import Selection, deciding_goal, ratio_of, winner
 from results.record import TrialRecord
 from results.ties import Ties
 
 DEFAULT = "default"
-SIGNIFICANT = 0.05
 FINE_TIE = 0.01
 """A finalist must look better than the default by more than this; the pairs tell the rest."""
 Outcome = Literal["gain", "no significant gain", "loss", "breaks its SLA", "not measured"]
+OUTCOMES: Mapping[Effect, Outcome] = {
+    Effect.BETTER: "gain",
+    Effect.WORSE: "loss",
+    Effect.NOT_SHOWN: "no significant gain",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,17 +131,18 @@ def elected(
 def confirm(finalists: Sequence[Finalist], runs: Sequence[TrialRecord]) -> list[Confirmation]:
     """Judge each finalist by its runs and those of the default in the same pairs."""
     compared = [_compared(f, f.arm, runs) for f in finalists]
-    adjusted = iter(holm([found.p_value for found in compared if found]))
+    found = [comparison for comparison in compared if comparison]
+    judged = iter(zip(holm([c.p_value for c in found]), effects(found), strict=True))
     return [
-        _confirmed(finalist, found, next(adjusted) if found else None, runs)
-        for finalist, found in zip(finalists, compared, strict=True)
+        _confirmed(finalist, comparison, next(judged) if comparison else None, runs)
+        for finalist, comparison in zip(finalists, compared, strict=True)
     ]
 
 
 def _confirmed(
     finalist: Finalist,
     found: Comparison | None,
-    p_holm: float | None,
+    judged: tuple[float, Effect] | None,
     runs: Sequence[TrialRecord],
 ) -> Confirmation:
     mine = _runs(finalist, finalist.arm, runs)
@@ -146,23 +151,19 @@ def _confirmed(
     compared = {mode: _compared(finalist, mode, runs) for mode in sorted(modes)}
     return Confirmation(
         finalist=finalist,
-        outcome=_outcome(found, p_holm, kept, len(mine)),
+        outcome=_outcome(judged and judged[1], kept, len(mine)),
         comparison=found,
-        p_holm=p_holm,
+        p_holm=judged and judged[0],
         kept=kept,
         runs=len(mine),
         modes={mode: ratio for mode, ratio in compared.items() if ratio},
     )
 
 
-def _outcome(found: Comparison | None, p_holm: float | None, kept: int, runs: int) -> Outcome:
+def _outcome(effect: Effect | None, kept: int, runs: int) -> Outcome:
     if 2 * kept < runs:
         return "breaks its SLA"
-    if found is None or p_holm is None:
-        return "not measured"
-    if p_holm < SIGNIFICANT and found.low > 1:
-        return "gain"
-    return "loss" if p_holm < SIGNIFICANT and found.high < 1 else "no significant gain"
+    return "not measured" if effect is None else OUTCOMES[effect]
 
 
 def _keeps(run: TrialRecord, quadrant: Quadrant) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from results.record import TrialRecord
-from results.text.figures import duration
+from tuner.duration import words
 from tuner.errors import BadInput
 
 RUNS_OF_A_TURN = 6
@@ -25,8 +25,13 @@ def turn_s(records: Sequence[TrialRecord]) -> float:
     default = default_of(records)
     if default is None:
         return 0.0
-    runs = 2 + len(default.loads.get("capacity", {}).get("probes", []))
-    return default.launch_s + default.measured_s * min(1.0, RUNS_OF_A_TURN / runs)
+    probes = len(default.loads.get("capacity", {}).get("probes", []))
+    return expected_turn_s(default.launch_s, default.measured_s, probes)
+
+
+def expected_turn_s(launch_s: float, measured_s: float, probes: int) -> float:
+    """From a trial that was measured whole, with so many probes."""
+    return launch_s + measured_s * min(1.0, RUNS_OF_A_TURN / (2 + probes))
 
 
 def reserve_s(records: Sequence[TrialRecord], pairs: int) -> float:
@@ -53,9 +58,9 @@ def refuse_too_small(
     least_s = spent_s + reserve_s(records, pairs)
     if pairs and least_s > budget_s:
         raise BadInput(
-            f"--budget must cover one trial and its confirmation, but {_said(budget_s)} does not: "
-            f"the default config took {_said(spent_s)}, and {pairs} pairs of launches would take "
-            f"{_said(least_s - spent_s)}; give at least {_minutes(least_s)}m, or --pairs 0."
+            f"--budget must cover one trial and its confirmation, but {words(budget_s)} does not: "
+            f"the default config took {words(spent_s)}, and {pairs} pairs of launches would take "
+            f"{words(least_s - spent_s)}; give at least {_minutes(least_s)}m, or --pairs 0."
         )
 
 
@@ -67,10 +72,6 @@ def affordable(
     if left_s is None or each_s <= 0:
         return list(arms)
     return list(arms[: max(LEAST_ARMS, int(left_s / each_s))])
-
-
-def _said(seconds: float) -> str:
-    return duration(seconds).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _minutes(seconds: float) -> int:

@@ -82,7 +82,7 @@ class Prober:
     """Measures an engine at one level after the other, and keeps what it saw.
 
     Args:
-        draws: the traffic, drawn anew; probes take the second, what is run again the first.
+        draws: the traffic, and the same drawn anew; a probe sees all of them.
         offered: the first draw as measured at its own level, which stands for a probe there.
     """
 
@@ -106,7 +106,7 @@ class Prober:
         runs = [self._first(level)]
         found = self._judged(level, runs)
         while found.verdict is Verdict.UNDECIDED and self._may_ask_again(len(runs)):
-            runs.append(self._run(self.draws[0], level))
+            runs.append(self._run(self.draws, level))
             found = self._judged(level, runs)
         self.probes.append(found)
         return found
@@ -115,23 +115,25 @@ class Prober:
         return times < self.effort.runs and self.spent < self.effort.requests
 
     def _first(self, level: float) -> Measured:
-        at, known = self._at(self.draws[0], level), self.offered
+        at, known = self._at(self.draws[:1], level), self.offered
         if known and level == self._offered_level and len(at.requests) == len(known.results):
             self.spent += 1
             return at, known
-        return self._run(self.draws[-1], level)
+        return self._run(self.draws[::-1], level)
 
     @property
     def _offered_level(self) -> float:
         workload = self.draws[0]
         return float(workload.concurrency or workload.request_rate)
 
-    def _at(self, draw: Workload, level: float) -> Workload:
-        at = draw.at_concurrency(round(level)) if self.closed else draw.at_rate(level)
-        return _lasting(at, self.bounds)
+    def _at(self, draws: Sequence[Workload], level: float) -> Workload:
+        """The draws in rotation, for as long as a probe takes."""
+        if self.closed:
+            return _lasting([draw.at_concurrency(round(level)) for draw in draws], self.bounds)
+        return _lasting([draw.at_rate(level) for draw in draws], self.bounds)
 
-    def _run(self, draw: Workload, level: float) -> Measured:
-        at = self._at(draw, level)
+    def _run(self, draws: Sequence[Workload], level: float) -> Measured:
+        at = self._at(draws, level)
         load = replace(offered_load(at, self.bounds), watch=lambda: self._watch(at))
         measured = self.engine.measure(load)
         self.spent += len(measured.completed) / len(measured.results)
@@ -175,9 +177,16 @@ def pooled(runs: Sequence[Measurement]) -> Measurement:
     )
 
 
-def _lasting(workload: Workload, bounds: tuple[Bound, ...]) -> Workload:
-    """Long enough for the load to build up: a short burst is served from empty queues."""
-    if workload.concurrency is not None:
-        return workload.lasting(0.0, requests=ANSWERS_IN_A_ROW * workload.concurrency)
-    mean_s = latency_s(bounds, workload.mean_output_tokens)
-    return workload.lasting(ANSWERS_IN_A_ROW * mean_s) if math.isfinite(mean_s) else workload
+def _lasting(draws: Sequence[Workload], bounds: tuple[Bound, ...]) -> Workload:
+    """Every draw once, and long enough for the load to build up.
+
+    A short burst is served from empty queues, and one draw of bursty traffic is not like the next.
+    """
+    first, *others = draws
+    least = sum(len(draw.requests) for draw in draws)
+    if first.concurrency is not None:
+        least = max(least, ANSWERS_IN_A_ROW * first.concurrency)
+        return first.lasting(0.0, requests=least, then=others)
+    mean_s = latency_s(bounds, first.mean_output_tokens)
+    lasts_s = 0.0 if math.isinf(mean_s) else ANSWERS_IN_A_ROW * mean_s
+    return first.lasting(lasts_s, requests=least, then=others)

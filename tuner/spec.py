@@ -19,8 +19,10 @@ from tuner.asked import (
     refuse_deadline_of_stream,
     refuse_idle_acceptance_rate,
     refuse_impossible_knobs,
+    refuse_too_few_requests,
     refuse_unsimulated_speculation,
 )
+from tuner.decode_floor import refuse_below_decode_floor
 from tuner.duration import seconds
 from tuner.errors import BadInput
 from tuner.limits import refuse_impossible
@@ -128,6 +130,7 @@ def _resolve(options: Options) -> tuple[StudySpec, tuple[Traffic, ...]]:
     found = with_arguments(found, _arguments(found, settings, longest))
     flows = tuple(traffic(o, options, longest_tokens=longest) for o in objectives)
     refuse_deadline_of_stream(objectives, flows)
+    refuse_too_few_requests(objectives, flows, options.requests)
     spec = StudySpec(
         objective=name,
         profiles=tuple(objective.profile for objective in objectives),
@@ -154,9 +157,12 @@ def _resolve(options: Options) -> tuple[StudySpec, tuple[Traffic, ...]]:
     if not space.searched and options.trials is None and not spec.simulated:
         spec = replace(spec, trials=1, budget_s=None)  # there is but one config
     refuse_ruled_out(space, {**{k: str(v) for k, v in settings.items()}, **ranges})
-    if options.start_from is None:
-        return spec, flows
-    return replace(spec, start_from=dict(read_settings(options.start_from, space))), flows
+    if options.start_from is not None:
+        spec = replace(spec, start_from=dict(read_settings(options.start_from, space)))
+    if found.gpu is not None:
+        promises = zip(spec.profiles, (flow.workload for flow in flows), strict=True)
+        refuse_below_decode_floor(promises, space, deployment_of(spec), found)
+    return spec, flows
 
 
 def _arguments(found: Target, settings: dict[str, Value], longest: int) -> dict[str, Value]:

@@ -28,8 +28,8 @@ from tuner.trial import Outcome, try_out, unopposed
 HOST_FAILURES = 3
 UNTRIED_IN_A_ROW = 50
 """Proposals that launch nothing, for a rule they break or because they were tried before."""
-RACING = frozenset({"sampler"})
-"""Origins of trials that may stop early; the default, presets and the user's own are the rule."""
+RACING: frozenset[Origin] = frozenset({"sampler"})
+"""The default, presets and the user's own config are measured whole."""
 FAILED_IN_A_ROW = 50
 """Configs none of which can be served: a budget alone would let such a study go on for ever."""
 
@@ -53,6 +53,8 @@ class Loop:
     """Engine time spent before the first trial; it and its launch are that trial's."""
     learn: Callable[[Sequence[TrialRecord]], None] = lambda records: None
     """Told of every trial once it is kept."""
+    racing: frozenset[Origin] = RACING
+    """Origins of the trials that may stop early."""
     interruptible: Callable[[], AbstractContextManager[None]] = nullcontext
     """Where the loop may be left: elsewhere it is writing."""
     records: list[TrialRecord] = field(default_factory=list)
@@ -109,7 +111,7 @@ class Loop:
         self, asked: optuna.Study, trial: optuna.Trial, config: Config, origin: Origin
     ) -> None:
         self.progress.trying(trial.number, config, origin)
-        race = self._race if origin in RACING else unopposed
+        race = self._race if origin in self.racing else unopposed
         with self.interruptible():
             outcome = try_out(self.problem, self.runner, config, race)
         if outcome.failure and outcome.failure.kind is FailureKind.HOST:

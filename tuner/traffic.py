@@ -21,6 +21,7 @@ from objectives.arrivals import (
     poisson,
 )
 from tuner.errors import BadInput
+from tuner.limits import of_zero
 from tuner.options import Options
 from tuner.presets import Objective, preset_file
 from tuner.study_file import WorkloadEntry
@@ -202,7 +203,8 @@ def _drawn(recipe: Synthetic, name: str, options: Options, longest_tokens: int) 
     if len(kept) < LEAST_REQUESTS:
         raise BadInput(
             f"{len(kept)} of the {options.requests} requests of the {name} traffic fit into "
-            f"{longest_tokens} tokens; ask for shorter lengths or a larger max_model_len."
+            f"{longest_tokens} tokens{of_zero(len(kept))}; ask for shorter lengths or a larger "
+            "max_model_len."
         )
     left_out = len(workload.requests) - len(kept)
     notes = (f"{left_out} requests longer than {longest_tokens} tokens left out",)

@@ -34,8 +34,9 @@ REAL: dict[int, Taught] = {
 
 
 def study(**options: Any) -> tuple[StudySpec, Problem]:
-    traffic = {**TRAFFIC, "requests": 40, "output_tokens": 32, "load": "offered"}
-    asked = Options(**{"objective": "chat", "gpu": "l4", "gpus": 1, **traffic, **options})
+    traffic = {**TRAFFIC, "requests": 60, "output_tokens": 32, "load": "offered"}
+    on = {"objective": "chat", "gpu": "l4", "gpus": 1, "sla": "p95_tpot_ms<=900"}
+    asked = Options(**{**on, **traffic, **options})
     spec, flows = resolve(asked)
     return spec, problem_of(spec, tuple(flow.workload for flow in flows))
 

@@ -203,6 +203,6 @@ def _facts(loop: Loop) -> Any:
     from tuner.spec import resolve
 
     spec, _ = resolve(
-        Options(objective="chat", input_tokens=64, output_tokens=8, requests=12, load="offered")
+        Options(objective="chat", input_tokens=64, output_tokens=8, requests=60, load="offered")
     )
     return answer.facts("study", spec, loop.problem, loop.runner.description)
