@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.search_efficiency.cells import Cell, Unit, cells, units, work_out
+from benchmarks.search_efficiency.figures import as_json
 from benchmarks.search_efficiency.policies import POLICIES
-from benchmarks.search_efficiency.report import as_json, as_markdown
+from benchmarks.search_efficiency.report import as_markdown, page
 from benchmarks.search_efficiency.results_file import append, file_of, read_results
 from benchmarks.search_efficiency.surface import Surface
 from benchmarks.search_efficiency.surfaces import NAMES, Place, surface_named
 
-SEEDS, TRIALS = 20, 24
-QUICK_SEEDS, QUICK_TRIALS = 3, 12
+SEEDS, TRIALS = 20, 16
+QUICK_SEEDS, QUICK_TRIALS = 3, 10
 Filled = list[tuple[Cell, dict[str, Any]]]
 Spread = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 
@@ -46,12 +47,12 @@ def run(given: argparse.Namespace) -> None:
         )
     left = [unit for unit in mine if any(cell.key not in known for cell in cells(unit))]
     file = file_of(given.output, given.shard)
-    with _spread(given.processes) as spread:
+    with _spread(given.processes) as (in_order, as_done):
         for name in dict.fromkeys(unit.surface for unit in left):
             began_s = time.monotonic()
-            surface_named(name, place, spread)
+            surface_named(name, place, in_order)
             _say(f"{name}: its truth is known ({time.monotonic() - began_s:.1f} s)")
-        done = spread(partial(_filled, place, trials), left)
+        done = as_done(partial(_filled, place, trials), left)
         for count, (unit, filled, took_s) in enumerate(done, start=1):
             append(file, [(c, f) for c, f in filled if c.key not in known], trials)
             what = f"{unit.surface}, {unit.policy}, seed {unit.seed}"
@@ -67,7 +68,7 @@ def report(given: argparse.Namespace) -> None:
     text = as_markdown(results, abouts)
     print(text)
     if given.markdown is not None:
-        given.markdown.write_text(text + "\n", "utf-8")
+        given.markdown.write_text(page(text), "utf-8")
     if given.json is not None:
         found = json.dumps(as_json(results), indent=2, allow_nan=False)
         given.json.write_text(found + "\n", "utf-8")
@@ -85,13 +86,13 @@ def _surface(name: str, place: Place) -> Surface:
 
 
 @contextmanager
-def _spread(processes: int) -> Iterator[Spread]:
-    """``map`` over processes; results come in order."""
+def _spread(processes: int) -> Iterator[tuple[Spread, Spread]]:
+    """``map`` over processes: with the results in order, and as they are done."""
     if processes == 1:
-        yield map
+        yield map, map
         return
     with get_context("spawn").Pool(processes) as pool:
-        yield pool.imap
+        yield pool.imap, pool.imap_unordered
 
 
 def _say(line: str) -> None:

@@ -118,4 +118,6 @@ def _steps(
     own = policy.rules if cell.table == "own rules" else None
     rules = own(surface) if own else SameMeasurement(surface)
     search = policy.search(surface, seed, own is None)
-    return play(search, rules, stand, lambda s: all(s.spent_s(p.launch_s) >= p.budget_s for p in paid))
+    return play(
+        search, rules, stand, lambda s: all(s.spent_s(p.launch_s) >= p.budget_s for p in paid)
+    )

@@ -1,4 +1,4 @@
-"""The results: JSON lines, each finished cell's appended at once, so that nothing is done twice."""
+"""The results as JSON lines, appended as cells are finished, so that nothing is done twice."""
 
 import json
 import os
@@ -55,7 +55,8 @@ def read_results(folder: Path) -> dict[Key, Result]:
                 result = Result(**json.loads(line))
             except (TypeError, ValueError) as error:
                 raise ValueError(
-                    f"{file} must hold results of this version, but: {error}; use another --output."
+                    f"{file} must hold results of this version, but: {error}; "
+                    "choose another --output."
                 ) from error
             found[result.key] = result
     return found

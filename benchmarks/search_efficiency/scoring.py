@@ -32,9 +32,7 @@ class Curve:
         return asdict(self)
 
 
-def curve(
-    surface: Surface, steps: Sequence[Step], launch_s: LaunchS, budget_s: float
-) -> Curve:
+def curve(surface: Surface, steps: Sequence[Step], launch_s: LaunchS, budget_s: float) -> Curve:
     """A run's steps, as they would have been paid for had launches taken so long.
 
     Those of them that were over when the budget was.

@@ -88,10 +88,12 @@ class Surface:
         return found.values
 
     def nearest(self, config: Config) -> Config:
-        """The config of the grid that stands for it."""
+        """The config of the grid that stands for it, and keeps the rules if it does."""
         space = self.problem.space
-        settings = {name: _nearest(config[name], self.values[name]) for name in space.searched}
-        return {**config, **space.complete(settings)}
+        among = self.grid if space.broken_rules(config) else self.configs
+        settings = settings_of(space, config)
+        found = min(among, key=lambda other: _apart(settings, settings_of(space, other)))
+        return {**config, **found}
 
     def truth(self, config: Config) -> Truth | None:
         """``None`` of a config that breaks a rule."""
@@ -117,13 +119,12 @@ def settings_of(space: SearchSpace, config: Config) -> Settings:
     return tuple(config[name] for name in space.searched)
 
 
-def _nearest(value: Value, values: Sequence[Value]) -> Value:
-    """In ratio, where both are numbers above 0."""
-    if value in values:
-        return value
-    assert not isinstance(value, str)
-    return min(values, key=lambda other: _apart(float(value), float(other)))
+def _apart(settings: Settings, others: Settings) -> float:
+    """In ratios, where both are numbers above 0; what has no ratio must be the same."""
+    return sum(_ratio(a, b) for a, b in zip(settings, others, strict=True) if a != b)
 
 
-def _apart(a: float, b: float) -> float:
-    return abs(math.log(a / b)) if min(a, b) > 0 else math.inf
+def _ratio(a: Value, b: Value) -> float:
+    if isinstance(a, str) or isinstance(b, str) or min(a, b) <= 0:
+        return math.inf
+    return abs(math.log(a / b))

@@ -16,11 +16,13 @@ from search_spaces import Config, Deployment
 from tuner import answer, storage
 from tuner.folder import Folder
 from tuner.options import Options
+from tuner.probing import offered_load
 from tuner.problem import Problem
 from tuner.progress.silent import Silent
+from tuner.records import records
 from tuner.spec import deployment_of, problem_of, resolve
 from tuner.study import Loop
-from tuner.trial import measure_offered, records, try_out
+from tuner.trial import try_out
 
 TRIALS_PER_LAUNCH = 10
 """As in studies of real engines."""
@@ -29,7 +31,8 @@ TRIALS_PER_LAUNCH = 10
 def problem_of_options(**options: Any) -> tuple[Problem, Deployment]:
     """A study's problem as typed, on an engine with noise."""
     spec, flows = resolve(Options(engine="simulated", **options))
-    problem = problem_of(spec, tuple(flow.workload for flow in flows))
+    workloads, redrawn = ([getattr(f, n) for f in flows] for n in ("workload", "redrawn"))
+    problem = problem_of(spec, tuple(workloads), tuple(redrawn))
     return replace(problem, noiseless=False), deployment_of(spec)
 
 
@@ -84,10 +87,10 @@ def truth(problem: Problem, runner: Runner, config: Config) -> Truth:
     throughput, latency = case.profile.values(capacity=problem.capacity)
     try:
         with runner.launch(config) as engine:
-            offered = measure_offered(engine, case)
+            offered = engine.measure(offered_load(case.workload, case.profile.sla))
     except EngineError:
         return NEVER
-    latency_ms = float(offered.metric(latency.metric) or 0.0)
+    latency_ms = float(offered.metric(latency.metric) or NEVER.latency_ms)
     if not holds(case.profile.sla, offered):
         return Truth(0.0, latency_ms, feasible=False)
     record = tried(replace(problem, noiseless=True), runner, config, 0)
