@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 PRESSURE = Path("/proc/pressure/cpu")
 CPUS = Path("/proc/cpuinfo")
 
@@ -60,3 +62,19 @@ def cpu_pressure_avg10_percent() -> float | None:
         return None
     some = PRESSURE.read_text("utf-8").splitlines()[0]
     return float(dict(part.split("=") for part in some.split()[1:])["avg10"])
+
+
+def others_cpu_s() -> float:
+    """CPU seconds since boot of whatever is not this process or a descendant of it."""
+    spent = psutil.cpu_times()
+    busy_s = spent.user + spent.nice + spent.system + spent.irq + spent.softirq
+    this = psutil.Process()
+    return float(busy_s - _spent_s(this) - sum(map(_spent_s, this.children(recursive=True))))
+
+
+def _spent_s(process: psutil.Process) -> float:
+    """With its children's that have ended; none for one that has just ended."""
+    try:
+        return float(sum(process.cpu_times()[:4]))
+    except psutil.NoSuchProcess:
+        return 0.0

@@ -133,7 +133,9 @@ def until_over(load: Load, results: list[RequestResult]) -> Measurement:
             end_s = finish_s(result)
             break
     seen = tuple(r if finish_s(r) <= end_s else _unfinished(r) for r in results)
-    end_s = min(end_s, finish_s(order[-1]))
+    answered = [finish_s(r) for r in results if r.completed]
+    last_s = max(answered) if len(answered) == len(results) or math.isinf(end_s) else end_s
+    end_s = min(end_s, last_s)
     return Measurement(results=seen, duration_s=end_s - first_s, gpus=1)
 
 

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import optuna
-from benchmarks.search_efficiency.under_test import NoFolder
 from scipy.stats import beta
 
 from benchmarks.machine import options, publish
 from benchmarks.noisy import Noise, NoisyRunner
 from benchmarks.noisy_studies import Study, studies
+from benchmarks.search_efficiency.under_test import NoFolder
 from objectives import Quadrant
 from results.quadrants import Selection, ratio_of, winner
 from results.record import TrialRecord

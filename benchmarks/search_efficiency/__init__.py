@@ -1,0 +1,1 @@
+"""How far searches get in so many seconds of engine time, on surfaces whose truth is known."""
