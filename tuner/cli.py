@@ -22,6 +22,8 @@ Storage = Annotated[
 Mlflow = Annotated[
     str | None, typer.Option("--mlflow", metavar="URI|off", help="Another tracking server.")
 ]
+TO = "vllm, env, systemd, compose, kubernetes or kserve."
+"""Of `--to`: spelled out, since importing the renderers for every command would be slow."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print summary.json and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the answer and nothing else.")]
 
@@ -135,6 +137,51 @@ def sync(directory: Folder, mlflow: Mlflow = None, storage: Storage = None) -> E
     from tuner.show import sync as catch_up
 
     typer.echo(catch_up(directory, mlflow=mlflow, storage_url=storage))
+    return Exit.DONE
+
+
+@app.command(
+    epilog="Example: tune export studies/chat-20260101T120000Z --quadrant interactive "
+    "--to kubernetes"
+)
+def export(
+    directory: Folder,
+    quadrant: Annotated[
+        str,
+        typer.Option(
+            "--quadrant", metavar="Q", help="live-at-scale, interactive, economy or bulk."
+        ),
+    ],
+    to: Annotated[str, typer.Option("--to", metavar="TARGET", help=TO)],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="Where to; DIR/exports/TARGET by default."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="TEXT", help="How production names the model."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Write files that were held against nothing.")
+    ] = False,
+    storage: Storage = None,
+) -> Exit:
+    """Write a winner as files that a production server starts from."""
+    from tuner.export import Asked
+    from tuner.export import export as write
+
+    asked = Asked(
+        folder=directory,
+        quadrant=quadrant,
+        to=to,
+        out=out,
+        model=model,
+        force=force,
+        check=not no_check,
+        storage_url=storage,
+    )
+    typer.echo(write(asked))
     return Exit.DONE
 
 
