@@ -22,7 +22,10 @@ Storage = Annotated[
 Mlflow = Annotated[
     str | None, typer.Option("--mlflow", metavar="URI|off", help="Another tracking server.")
 ]
-TO = "vllm, env, systemd, compose, kubernetes or kserve."
+TO = (
+    "vllm, env, systemd, compose, kubernetes, kserve, production-stack, llm-d, ray-serve, triton, "
+    "vllm-batch, sglang, tensorrt-llm or tgi."
+)
 """Of `--to`: spelled out, since importing the renderers for every command would be slow."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print summary.json and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the answer and nothing else.")]

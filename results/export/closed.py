@@ -21,15 +21,15 @@ def _complaints(value: Any, schema: Any, at: str) -> Iterator[str]:
     match schema:
         case dict():
             yield from _keys(value, schema, at)
+        case tuple():
+            if all(any(_complaints(value, one, at)) for one in schema):
+                yield _wrong(value, " or ".join(map(_named, schema)), at)
         case [item]:
             if not isinstance(value, list):
                 yield _wrong(value, "a list", at)
                 return
             for index, one in enumerate(value):
                 yield from _complaints(one, item, f"{at}[{index}]")
-        case tuple():
-            if all(any(_complaints(value, one, at)) for one in schema):
-                yield _wrong(value, " or ".join(map(_named, schema)), at)
         case _:
             if not _fits(value, schema):
                 yield _wrong(value, _named(schema), at)

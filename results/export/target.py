@@ -67,6 +67,7 @@ class Target:
         complaints: what is not in the closed schema, or not of its type.
         read: vLLM's settings as the server will hand them on; ``None`` for other engines.
         config_text: the vLLM config file among the files, where there is one.
+        subcommand: vLLM's, that the settings are for.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Target:
     version: str = VLLM_VERSION
     read: Callable[[Files], dict[str, Any]] | None = None
     config_text: Callable[[Files], str] | None = None
+    subcommand: str = "serve"
     parsers: tuple[Parser, ...] = field(default=())
 
 

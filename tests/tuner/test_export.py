@@ -103,6 +103,6 @@ def test_a_setting_that_a_target_cannot_say_is_named(study: Path, tune: Tune) ->
 
 
 def test_help_names_every_target(tune: Tune) -> None:
-    said = " ".join(tune("export", "--help").out.split())
+    said = "".join(tune("export", "--help").out.split())  # it breaks lines at dashes, too
     assert [name for name in TARGETS if name not in said] == []
-    assert "Example: tune export" in said
+    assert "Example:tuneexport" in said

@@ -113,7 +113,12 @@ def _ask_vllm(
 def _argv(target: Target, rendered: Rendered, serving: Serving, folder: Path) -> list[str]:
     if target.config_text is None:
         assert target.read is not None
-        return ["serve", *words(target.read(rendered.files))]
+        settings = target.read(rendered.files)
+        if target.subcommand == "serve":
+            return ["serve", *words(settings)]
+        rest = {name: value for name, value in settings.items() if name != "model"}
+        files = ["-i", "requests.jsonl", "-o", "answers.jsonl"]
+        return [target.subcommand, *files, f"--model={settings['model']}", *words(rest)]
     path = folder / "config.yaml"
     path.write_text(target.config_text(rendered.files), encoding="utf-8")
     return ["serve", "--config", str(path)]

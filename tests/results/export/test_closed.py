@@ -4,7 +4,13 @@ import pytest
 
 from results.export.closed import complaints
 
-SCHEMA = {"name": str, "count?": int, "on?": (True, "auto"), "list?": [{"share": float}]}
+SCHEMA = {
+    "name": str,
+    "one?": ("only",),
+    "count?": int,
+    "on?": (True, "auto"),
+    "list?": [{"share": float}],
+}
 
 
 @pytest.mark.parametrize(
@@ -12,6 +18,8 @@ SCHEMA = {"name": str, "count?": int, "on?": (True, "auto"), "list?": [{"share":
     [
         ({"name": "a"}, []),
         ({"name": "a", "list": [{"share": 1}, {"share": 0.5}]}, []),
+        ({"name": "a", "one": "only"}, []),
+        ({"name": "a", "one": ["only"]}, ["`one` must be 'only', but is ['only']"]),
         ({"nam": "a"}, ["`nam` is no key of it", "`name` is missing"]),
         ({"name": "a", "count": "4"}, ["`count` must be a whole number, but is '4'"]),
         ({"name": "a", "count": True}, ["`count` must be a whole number, but is True"]),

@@ -116,3 +116,60 @@ def test_a_nested_value_is_one_dotted_word_per_key() -> None:
     assert words({"model": "m", "speculative_config": {"method": "ngram", "n": 4}}) == [
         *("m", "--speculative-config.method=ngram", "--speculative-config.n=4")
     ]
+
+
+def test_prefix_caching_is_always_said_to_production_stack() -> None:
+    # Its chart turns it off where nothing is said, against vLLM's default.
+    for served, cached in ((serving(DEFAULT), True), (UNCACHED, False)):
+        (spec,) = yaml.safe_load(files("production-stack", served)[0])["servingEngineSpec"][
+            "modelSpec"
+        ]
+        assert spec["vllmConfig"]["enablePrefixCaching"] is cached
+        assert "prefix-caching" not in str(spec["vllmConfig"]["extraArgs"])
+
+
+def test_production_stack_is_told_its_gpus_by_hand() -> None:
+    (text,) = files("production-stack")
+    wrong = text.replace("requestGPU: 4", "requestGPU: 1")
+    assert TARGETS["production-stack"].complaints({"values.yaml": wrong}) == [
+        "`requestGPU` must be the tensor-parallel size"
+    ]
+
+
+def test_tensor_parallelism_is_not_repeated_to_llm_d() -> None:
+    (text,) = files("llm-d")
+    decode = yaml.safe_load(text)["decode"]
+    assert decode["parallelism"] == {"tensor": 4}
+    assert not any("tensor" in word for word in decode["containers"][0]["args"])
+    twice = text.replace("args:\n", "args:\n    - --tensor-parallel-size=4\n")
+    assert TARGETS["llm-d"].complaints({"values.yaml": twice}) == [
+        "`tensor_parallel_size` is said twice"
+    ]
+
+
+def test_llm_d_is_told_which_way_each_priority_counts() -> None:
+    notes = TARGETS["llm-d"].render(TURNED).notes
+    assert any("vLLM serves LOWER numbers first" in note and "HIGHER" in note for note in notes)
+    assert not any("priorities" in note for note in TARGETS["llm-d"].render(UNCACHED).notes)
+
+
+def test_ray_lets_no_more_requests_in_than_it_can_scale_by() -> None:
+    # Ray Serve LLM's own defaults are 1e9.
+    (app,) = yaml.safe_load(files("ray-serve")[0])["applications"]
+    deployment = app["args"]["llm_configs"][0]["deployment_config"]
+    assert deployment == {
+        "max_ongoing_requests": 128,
+        "autoscaling_config": {
+            "min_replicas": 1,
+            "max_replicas": 1,
+            "target_ongoing_requests": 48,
+        },
+    }
+
+
+def test_ray_gets_underscores_and_false_and_no_tokens_held_back() -> None:
+    (app,) = yaml.safe_load(files("ray-serve")[0])["applications"]
+    llm = app["args"]["llm_configs"][0]
+    assert [name for name in llm["engine_kwargs"] if "-" in name] == []
+    assert llm["engine_kwargs"]["enable_prefix_caching"] is False
+    assert llm["experimental_configs"] == {"stream_batching_interval_ms": 0}
