@@ -22,7 +22,10 @@ from tuner.make_model import make_model
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "docs" / "drills.json"
 TABLE = ROOT / "docs" / "drills.md"
-LOAD = ("--input-tokens", "64", "--output-tokens", "16", "--concurrency", "4", "--requests", "40")
+LOAD = (
+    *("--input-tokens", "64", "--output-tokens", "16", "--concurrency", "4", "--requests", "40"),
+    *("--sla", "median_e2el_ms<=60000"),  # 40 requests say nothing of a 95th percentile
+)
 
 
 @dataclass(frozen=True, slots=True)

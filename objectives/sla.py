@@ -19,7 +19,7 @@ from objectives.measurement import (
     Measurement,
     RequestResult,
 )
-from objectives.statistics import share_interval
+from objectives.statistics import requests_needed, share_interval
 
 NUMBERS = (
     "request_throughput",
@@ -55,8 +55,10 @@ class Bound:
             raise ValueError(unknown_metric(self.metric))
         if self.sense == ">=" and self.metric.endswith(("_ms", "_s")):
             raise ValueError(f"A time is bounded from above: write {self.metric}<={self.limit:g}.")
-        if self.share is not None and self.share[0] <= 0:
-            raise ValueError(f"A percentile above 0 is needed, but got {self.metric}.")
+        if self.share is not None and not 0 < self.share[0] < 1:
+            raise ValueError(
+                f"A percentile above 0 and below 100 is needed, but got {self.metric}."
+            )
         if not (math.isfinite(self.limit) and self.limit > 0):
             raise ValueError(
                 f"A bound needs a number above 0, but got {self.metric}={self.limit}."
@@ -74,6 +76,11 @@ class Bound:
             return None
         wanted = 0.5 if match[1] == "median" else float(match[2]) / 100
         return wanted, next(latency for latency in LATENCIES if latency == match[3])
+
+    @property
+    def requests_needed(self) -> int:
+        """The fewest of a workload that can tell whether the bound is kept."""
+        return requests_needed(self.share[0]) if self.share else 1
 
 
 def unknown_metric(name: str) -> str:
@@ -144,7 +151,7 @@ def judge(bound: Bound, measurement: Measurement) -> Judgement:
 def _judge_share(
     bound: Bound, wanted: float, latency: Latency, measurement: Measurement
 ) -> Judgement:
-    values = [_promised_ms(result, latency) for result in measurement.results]
+    values = [promised_ms(result, latency) for result in measurement.results]
     hits = [value <= bound.limit for value in values]
     return Judgement(
         bound.limit,
@@ -169,7 +176,8 @@ def _ranked(values: list[float], wanted: float) -> float:
     return sorted(values)[max(1, math.ceil(wanted * len(values) - 1e-9)) - 1]
 
 
-def _promised_ms(result: RequestResult, latency: Latency) -> float:
+def promised_ms(result: RequestResult, latency: Latency) -> float:
+    """The latency that a bound is held against; infinite where the promise was not kept at all."""
     if not result.completed:
         return math.inf
     value = result.latency_ms(latency)
@@ -196,7 +204,7 @@ def _holds(bound: Bound, measurement: Measurement) -> bool:
     if bound.share is None:
         return judge(bound, measurement).excess <= 0
     wanted, latency = bound.share
-    values = [_promised_ms(result, latency) for result in measurement.results]
+    values = [promised_ms(result, latency) for result in measurement.results]
     return _excess(bound, _ranked(values, wanted)) <= 0
 
 
@@ -205,32 +213,10 @@ def request_goodput(bounds: tuple[Bound, ...], measurement: Measurement) -> floa
     shared = [(bound.limit, bound.share[1]) for bound in bounds if bound.share is not None]
     good = sum(
         result.completed
-        and all(_promised_ms(result, latency) <= limit for limit, latency in shared)
+        and all(promised_ms(result, latency) <= limit for limit, latency in shared)
         for result in measurement.results
     )
     return good / measurement.duration_s
-
-
-class MissCount:
-    """Counts the misses of each percentile bound in a run of ``offered`` requests."""
-
-    def __init__(self, bounds: tuple[Bound, ...], offered: int) -> None:
-        self._limits = [
-            (latency, bound.limit, offered - math.ceil(wanted * offered - 1e-9))
-            for bound in bounds
-            for wanted, latency in ([bound.share] if bound.share else [])
-        ]
-        self._misses = [0] * len(self._limits)
-
-    def certain(self, ttft_ms: float, e2el_ms: float, output_tokens: int) -> bool:
-        """Count a finished request; whether a bound is broken whatever the rest brings."""
-        tpot_ms = (e2el_ms - ttft_ms) / (output_tokens - 1) if output_tokens > 1 else 0.0
-        seen = {"ttft": ttft_ms, "tpot": tpot_ms, "e2el": e2el_ms}
-        broken = False
-        for index, (latency, limit, allowed) in enumerate(self._limits):
-            self._misses[index] += seen[latency] > limit
-            broken |= self._misses[index] > allowed
-        return broken
 
 
 def latency_s(bounds: tuple[Bound, ...], output_tokens: float) -> float:

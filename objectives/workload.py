@@ -1,10 +1,12 @@
 """The traffic a config is judged by: requests with their intended send times."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Protocol
+
+from objectives.measurement import RequestResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,31 +92,61 @@ class Workload:
         )
         return replace(self, requests=requests, concurrency=None)
 
-    def lasting(self, span_s: float, *, requests: int = 1) -> "Workload":
+    def lasting(
+        self, span_s: float, *, requests: int = 1, then: Sequence["Workload"] = ()
+    ) -> "Workload":
         """The requests over and over until they last this long and are this many.
 
         Each round has prefixes of its own: repeated prompts would be served from the cache.
+
+        Args:
+            then: the same traffic drawn anew, in rotation with this one.
         """
-        kept = len(self.requests)
-        period_s = self.span_s + (0.0 if self.span_s == 0 else 1 / self.request_rate)
+        kept, period_s = len(self.requests), self._period_s
         wanted = max(kept, requests, math.ceil(span_s / period_s * kept) if period_s else 0)
-        apart = 1 + max((max(r.blocks) for r in self.requests if r.blocks), default=0)
-        repeated = [
-            Request(
-                r.arrival_s + index // kept * period_s,
-                r.input_tokens,
-                r.output_tokens,
-                tuple([block + index // kept * apart for block in r.blocks]),
-                r.priority,
-            )
-            for index in range(kept, wanted)
-            for r in (self.requests[index % kept],)
-        ]
-        return replace(self, requests=(*self.requests, *repeated))
+        repeated = list(self.requests)
+        begin_s, apart = period_s, self._own_blocks
+        for draw in cycle((*then, self)):
+            if len(repeated) >= wanted:
+                break
+            repeated += [_later(r, begin_s, apart) for r in draw.requests]
+            begin_s += draw._period_s
+            apart += draw._own_blocks
+        return replace(self, requests=tuple(repeated[:wanted]))
+
+    @property
+    def _period_s(self) -> float:
+        return self.span_s + (0.0 if self.span_s == 0 else 1 / self.request_rate)
+
+    @property
+    def _own_blocks(self) -> int:
+        return 1 + max((max(r.blocks) for r in self.requests if r.blocks), default=0)
+
+    def rotated(self, first: int) -> "Workload":
+        """The same requests in another order: those from ``first`` on before the others.
+
+        In a trace that is replayed in full this is another draw of the same traffic, as in a
+        circular block bootstrap.
+        """
+        begin_s = self.requests[first].arrival_s
+        later = [replace(r, arrival_s=r.arrival_s - begin_s) for r in self.requests[first:]]
+        wrapped_s = self._period_s - begin_s
+        sooner = [replace(r, arrival_s=r.arrival_s + wrapped_s) for r in self.requests[:first]]
+        return replace(self, requests=(*later, *sooner))
 
     def at_concurrency(self, concurrency: int) -> "Workload":
         """The same requests in a closed loop with this many in flight."""
         return replace(self, concurrency=concurrency)
+
+
+def _later(request: Request, by_s: float, apart: int) -> Request:
+    return Request(
+        request.arrival_s + by_s,
+        request.input_tokens,
+        request.output_tokens,
+        tuple([block + apart for block in request.blocks]),
+        request.priority,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,13 +156,17 @@ class Load:
     workload: Workload
     patience_s: float = math.inf
     """Seconds after the last arrival at which the run ends; what is unfinished then has missed."""
-    hopeless: Callable[[], "Misses"] | None = None
-    """Counts misses as requests finish, for a run that may end once its verdict is certain."""
+    watch: Callable[[], "Watch"] | None = None
+    """Made for each run: sees its requests as they finish, and may end it before its time."""
 
 
-class Misses(Protocol):
-    """Sees every finished request of a run."""
+class Watch(Protocol):
+    """Sees every request of a run that finishes or fails, in that order."""
 
-    def certain(self, ttft_ms: float, e2el_ms: float, output_tokens: int) -> bool:
-        """Whether the promise is broken whatever the rest of the run brings."""
+    def over(self, result: RequestResult, now_s: float) -> bool:
+        """Whether the run may end: nothing that is still to come would change what it is for.
+
+        Args:
+            now_s: on the clock of the arrivals.
+        """
         ...

@@ -5,23 +5,23 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from objectives import Goal
-from results.quadrants import tied
 from results.record import TrialRecord
+from results.ties import Ties
 from search_spaces import SearchSpace
 
 
 def unused_knobs(
-    records: Sequence[TrialRecord], space: SearchSpace, goals: Sequence[Goal], tie: float
+    records: Sequence[TrialRecord], space: SearchSpace, goals: Sequence[Goal], ties: Ties
 ) -> list[str]:
     """Searched knobs that were turned alone at least once, and never with any effect.
 
     An effect is a config that can no longer be served, a changed SLA verdict or a value told
     apart. A knob never turned alone is not named: nothing is known of it.
     """
-    answered = [r for r in records if r.answered]
+    answered = [r for r in records if r.answered and not r.stopped_early]
     unused = []
     for name in space.searched:
-        effects = [differ(a, b, goals, tie) for a, b in turned_alone(answered, space, name)]
+        effects = [differ(a, b, goals, ties) for a, b in turned_alone(answered, space, name)]
         if effects and not any(effects):
             unused.append(name)
     return unused
@@ -41,7 +41,7 @@ def turned_alone(
                 yield a, b
 
 
-def differ(a: TrialRecord, b: TrialRecord, goals: Sequence[Goal], tie: float) -> bool:
+def differ(a: TrialRecord, b: TrialRecord, goals: Sequence[Goal], ties: Ties) -> bool:
     """Whether two records can be told apart by the verdict on any promise or by a goal."""
     if a.meets_sla != b.meets_sla or (a.failure is None) != (b.failure is None):
         return True
@@ -49,6 +49,6 @@ def differ(a: TrialRecord, b: TrialRecord, goals: Sequence[Goal], tie: float) ->
         return True
     for goal in goals:
         x, y = (record.metric(goal.load, goal.metric) for record in (a, b))
-        if (x is None) != (y is None) or (x is not None and y is not None and not tied(x, y, tie)):
+        if (x is None) != (y is None) or (x is not None and not ties(a, b, goal)):
             return True
     return False

@@ -107,7 +107,7 @@ def trial_tags(record: TrialRecord, facts: StudyFacts) -> dict[str, str]:
         "tuner.objective": record.objective,
         "tuner.origin": record.origin,
         "tuner.baseline": _word(default),
-        "tuner.feasible": _word(record.meets_sla),
+        "tuner.feasible": _word(record.complete and record.meets_sla),
         "tuner.front": "false",
         "tuner.stopped_early": _word(record.stopped_early),
     }
@@ -118,13 +118,17 @@ def trial_tags(record: TrialRecord, facts: StudyFacts) -> dict[str, str]:
 
 
 def trial_metrics(record: TrialRecord) -> dict[str, float]:
-    """Finite numbers by section; those under the capacity load are in ``capacity/``."""
+    """Finite numbers by section; those under the capacity load are in ``capacity/``.
+
+    Of a trial that was stopped its config and its cost alone: its figures are of part of a run.
+    """
     named: dict[str, Any] = {"cost/engine_s": record.engine_s}
-    for load, measured in record.loads.items():
+    stopped = record.stopped_early
+    for load, measured in ({} if stopped else record.loads).items():
         for metric, value in measured.items():
             section = "capacity" if load == "capacity" else _section(metric)
             named[f"{section}/{metric}"] = value
-    for bound, judgement in record.sla.items():
+    for bound, judgement in ({} if stopped else record.sla).items():
         metric = re.split("[<>]=", bound)[0]
         if judgement.share is not None:
             named[f"sla/{metric}_share"] = judgement.share

@@ -21,6 +21,10 @@ def dominates(a: Sequence[float], b: Sequence[float], goals: Sequence[Goal]) -> 
 
 def front(records: Sequence[TrialRecord], goals: Sequence[Goal]) -> list[TrialRecord]:
     """Those that meet their SLA and that no other such record dominates, in order of number."""
-    valued = [(r, v) for r in records if r.meets_sla and (v := values(r, goals)) is not None]
+    valued = [
+        (r, v)
+        for r in records
+        if r.complete and r.meets_sla and (v := values(r, goals)) is not None
+    ]
     best = [r for r, v in valued if not any(dominates(other, v, goals) for _, other in valued)]
     return sorted(best, key=lambda record: record.number)

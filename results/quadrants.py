@@ -6,10 +6,11 @@ wins, so a knob that does nothing keeps its default.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from objectives import Goal, Quadrant
 from results.record import TrialRecord
+from results.ties import Ties
 from search_spaces import SearchSpace
 
 
@@ -18,17 +19,20 @@ class Selection:
     """By what the winners are chosen besides the goals."""
 
     space: SearchSpace
-    tie: float
-    """Relative difference up to which two values cannot be told apart."""
+    ties: Ties
     allow_ours: bool = False
     """Whether a winner may need our scheduler class."""
+
+    def finer(self, relative: float) -> "Selection":
+        """The same, by the values alone, telling apart what differs by more than this."""
+        return replace(self, ties=Ties(min(relative, self.ties.relative), intervals=False))
 
 
 def winner(
     records: Sequence[TrialRecord], quadrant: Quadrant, selection: Selection
 ) -> TrialRecord | None:
     """The best record for the quadrant, or ``None``."""
-    serving = [r for r in records if r.answered and r.serves(quadrant)]
+    serving = [r for r in records if r.complete and r.serves(quadrant)]
     if not selection.allow_ours:
         serving = [r for r in serving if not selection.space.needs_ours(r.config)]
     best = _best(serving, quadrant.goals, selection)
@@ -38,10 +42,10 @@ def winner(
         return best
     if any(_has(best, goal) and not _has(default, goal) for goal in quadrant.goals):
         return best  # nothing says that the default does as well
-    if gains(best, default, quadrant, selection.tie) is not False:
+    if gains(best, default, quadrant, selection.ties) is not False:
         return best
     # Tied with the best, and with a default that is not: what departs must gain by it.
-    gaining = [r for r in serving if gains(r, default, quadrant, selection.tie)]
+    gaining = [r for r in serving if gains(r, default, quadrant, selection.ties)]
     return _best(gaining, quadrant.goals, selection) or default
 
 
@@ -49,10 +53,11 @@ def _has(record: TrialRecord, goal: Goal) -> bool:
     return record.metric(goal.load, goal.metric) is not None
 
 
-def gains(a: TrialRecord, b: TrialRecord, quadrant: Quadrant, tie: float) -> bool | None:
+def gains(a: TrialRecord, b: TrialRecord, quadrant: Quadrant, ties: Ties) -> bool | None:
     """Whether ``a`` is told apart from ``b`` as better; ``None`` where nothing compares them."""
-    ratio = better_by(a, b, quadrant, tie)
-    return None if ratio is None else ratio > 1 and not tied(ratio, 1.0, tie)
+    found = deciding_goal(a, b, quadrant, ties)
+    ratio = None if found is None else ratio_of(a, b, found[0])
+    return None if found is None or ratio is None else ratio > 1 and not ties(a, b, found[0])
 
 
 def best_with_ours(
@@ -61,7 +66,7 @@ def best_with_ours(
     """The best record that needs our scheduler class."""
     space = selection.space
     serving = [
-        r for r in records if r.answered and r.serves(quadrant) and space.needs_ours(r.config)
+        r for r in records if r.complete and r.serves(quadrant) and space.needs_ours(r.config)
     ]
     return _best(serving, quadrant.goals, selection)
 
@@ -76,21 +81,16 @@ def _best(
             continue
         decided = True
         pick = max if goal.direction == "maximize" else min
-        top = pick(value for _, value in valued)
-        pool = [r for r, value in valued if tied(value, top, selection.tie)]
+        top, _ = pick(valued, key=lambda pair: pair[1])
+        pool = [r for r, _ in valued if selection.ties(r, top, goal)]
     if not decided:
         return None
     space = selection.space
     return min(pool, key=lambda r: (len(space.departures(r.config)), r.number), default=None)
 
 
-def tied(a: float, b: float, tie: float) -> bool:
-    """Whether two values cannot be told apart."""
-    return abs(a - b) <= tie * max(abs(a), abs(b))
-
-
 def deciding_goal(
-    a: TrialRecord, b: TrialRecord, quadrant: Quadrant, tie: float
+    a: TrialRecord, b: TrialRecord, quadrant: Quadrant, ties: Ties
 ) -> tuple[Goal, float, float] | None:
     """The first goal that tells two records apart, else the first both have, with the values."""
     both = [
@@ -99,15 +99,21 @@ def deciding_goal(
         if (x := a.metric(goal.load, goal.metric)) is not None
         and (y := b.metric(goal.load, goal.metric)) is not None
     ]
-    return next((found for found in both if not tied(*found[1:], tie)), both[0] if both else None)
+    apart = (found for found in both if not ties(a, b, found[0]))
+    return next(apart, both[0] if both else None)
 
 
-def better_by(a: TrialRecord, b: TrialRecord, quadrant: Quadrant, tie: float) -> float | None:
+def better_by(a: TrialRecord, b: TrialRecord, quadrant: Quadrant, ties: Ties) -> float | None:
     """How many times better ``a`` is than ``b`` for the quadrant; above 1 is better."""
-    found = deciding_goal(a, b, quadrant, tie)
-    if found is None:
+    found = deciding_goal(a, b, quadrant, ties)
+    return None if found is None else ratio_of(a, b, found[0])
+
+
+def ratio_of(a: TrialRecord, b: TrialRecord, goal: Goal) -> float | None:
+    """How many times better ``a`` is by one goal; ``None`` where one of them has none."""
+    x, y = (record.metric(goal.load, goal.metric) for record in (a, b))
+    if x is None or y is None:
         return None
-    goal, x, y = found
     good, bad = (x, y) if goal.direction == "maximize" else (y, x)
     if good == bad:
         return 1.0
@@ -115,19 +121,20 @@ def better_by(a: TrialRecord, b: TrialRecord, quadrant: Quadrant, tie: float) ->
 
 
 def over_default(
-    best: TrialRecord, default: TrialRecord | None, quadrant: Quadrant, tie: float
+    best: TrialRecord, default: TrialRecord | None, quadrant: Quadrant, ties: Ties
 ) -> tuple[Goal, float, float | None]:
     """(goal, the winner's value, how many times better than the default's) of a winner.
 
     Raises:
         ValueError: the winner has none of the quadrant's goals.
     """
-    ratio = better_by(best, default, quadrant, tie) if default else None
+    ratio = better_by(best, default, quadrant, ties) if default else None
     if default and ratio is not None and ratio < 1 and default.serves(quadrant):
         # Tied with the winner, but not with the best that the winner is tied with.
-        tie, ratio = 0.0, better_by(best, default, quadrant, 0.0)
-    compared = deciding_goal(best, default, quadrant, tie) if default else None
-    found = compared or deciding_goal(best, best, quadrant, tie)
+        ties = Ties(0.0, intervals=False)
+        ratio = better_by(best, default, quadrant, ties)
+    compared = deciding_goal(best, default, quadrant, ties) if default else None
+    found = compared or deciding_goal(best, best, quadrant, ties)
     if found is None:
         raise ValueError(f"A winner has a goal of its quadrant, but that of {quadrant} has none.")
     return found[0], found[1], ratio
@@ -136,7 +143,7 @@ def over_default(
 def regret(
     winners: Mapping[Quadrant, TrialRecord | None],
     served_by: Mapping[Quadrant, Sequence[TrialRecord]],
-    tie: float,
+    ties: Ties,
 ) -> dict[str, dict[str, float | None]]:
     """``[served][config_of]``: what it costs to serve one quadrant with another's config.
 
@@ -149,18 +156,18 @@ def regret(
         by_number = {record.number: record for record in served_by[served]}
         for config_of, other in winners.items():
             record = by_number.get(other.number) if other else None
-            row[config_of] = _regret(best, record, served, tie)
+            row[config_of] = _regret(best, record, served, ties)
         table[served] = row
     return table
 
 
 def _regret(
-    best: TrialRecord | None, record: TrialRecord | None, served: Quadrant, tie: float
+    best: TrialRecord | None, record: TrialRecord | None, served: Quadrant, ties: Ties
 ) -> float | None:
     if best is None or record is None or not record.serves(served):
         return None
-    found = deciding_goal(record, best, served, tie)
-    ratio = better_by(record, best, served, tie)
+    found = deciding_goal(record, best, served, ties)
+    ratio = better_by(record, best, served, ties)
     if found is None or ratio is None:
         return None
-    return 0.0 if tied(*found[1:], tie) else max(0.0, 1 - ratio)
+    return 0.0 if ties(record, best, found[0]) else max(0.0, 1 - ratio)

@@ -20,8 +20,12 @@ KINDS: Mapping[str, tuple[type, ...]] = {
     "loads": (dict,),
     "failure": (dict, NoneType),
     "stopped_early": (bool,),
+    "why_stopped": (str,),
     "engine_s": NUMBER,
     "measured_s": NUMBER,
+    "launch_s": NUMBER,
+    "pair": (int, NoneType),
+    "arm": (str,),
     "launch_id": (int, NoneType),
 }
 
@@ -43,10 +47,18 @@ class TrialRecord:
     failure: Mapping[str, str] | None = None
     """``{kind, detail}`` of a config that could not be served."""
     stopped_early: bool = False
+    """It could not be of use any more: its promise was broken, or better configs were known."""
+    why_stopped: str = ""
+    launch_s: float = 0.0
+    """Of ``engine_s``, until the engine was ready; 0 where one that ran already was retuned."""
     engine_s: float = 0.0
     """Of this trial, its launch included if it had one; simulated seconds when simulated."""
     measured_s: float = 0.0
     """Of ``engine_s``, under load."""
+    pair: int | None = None
+    """Of a run that confirms: under which fresh draw of the traffic."""
+    arm: str = ""
+    """Of such a run: what was measured, by the name it has among those measured in turns."""
     launch_id: int | None = None
     """Which launch measured it, several trials where live knobs were turned; ``None`` when a rule
     ruled it out before any launch."""
@@ -55,6 +67,11 @@ class TrialRecord:
     def answered(self) -> bool:
         """Whether an engine was launched for it: what ``--trials`` counts."""
         return self.launch_id is not None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it was measured: only then may it be chosen, drawn or compared."""
+        return self.answered and self.failure is None and not self.stopped_early
 
     @property
     def meets_sla(self) -> bool:
@@ -68,6 +85,11 @@ class TrialRecord:
         """A measured number, or ``None`` where there is none."""
         value: float | None = self.loads.get(load, {}).get(name)
         return value
+
+    def interval(self, load: LoadName, name: str) -> tuple[float, float] | None:
+        """Between which ends a measured number is known to lie; ``None`` where it is exact."""
+        ends = self.loads.get(load, {}).get("intervals", {}).get(name)
+        return None if ends is None else (ends[0], ends[1])
 
     def to_json(self) -> str:
         """One line; everything keeps its order, so a config reads the same from the disk."""

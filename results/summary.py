@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from objectives import Profile, Quadrant
+from objectives import Goal, LoadName, Profile, Quadrant
+from results.confirmation import DEFAULT, Confirmation, arm_of, elected
 from results.differences import unused_knobs
 from results.nearest import nearest
 from results.pareto import front, values
@@ -14,7 +15,6 @@ from results.quadrants import (
     better_by,
     over_default,
     regret,
-    winner,
 )
 from results.record import Judgements, TrialRecord
 
@@ -45,16 +45,19 @@ def summarise(
     selection: Selection,
     *,
     wall_s: float,
-    relaunched: Sequence[TrialRecord] = (),
+    confirmed: Sequence[Confirmation] | None = None,
+    runs: Sequence[TrialRecord] = (),
 ) -> dict[str, Any]:
     """The contract's ``summary.json``.
 
     Args:
-        relaunched: winners measured once more on an engine started from their exported file.
+        confirmed: what came of each quadrant's finalist; ``None`` before any was fixed.
+        runs: from which it came.
     """
     answered = [r for r in records if r.answered]
     served_by = {q: _serving(facts, answered, q) for q in Quadrant}
-    winners = {q: winner(served_by[q], q, selection) for q in Quadrant}
+    known = None if confirmed is None else {c.finalist.quadrant: c for c in confirmed}
+    winners = {q: elected(served_by[q], q, selection, known) for q in Quadrant}
     own = [p.quadrant for p in facts.profiles]
     return {
         "schema_version": SCHEMA_VERSION,
@@ -69,10 +72,11 @@ def summarise(
         "workloads": {name: dict(w) for name, w in facts.workloads.items()},
         "seed": facts.seed,
         "trials": _counts(answered),
-        "cost": _cost([*answered, *relaunched], facts, wall_s),
+        "cost": _cost([*answered, *runs], facts, wall_s),
         "baseline": _baseline(answered, facts),
-        "best": {q: _best(winners[q], served_by[q], q, selection, relaunched) for q in Quadrant},
-        "regret": regret(winners, served_by, selection.tie),
+        "best": {q: _best(winners[q], served_by[q], q, selection, known, runs) for q in Quadrant},
+        "confirmation": None if known is None else {q: c.to_json() for q, c in known.items()},
+        "regret": regret(winners, served_by, selection.ties),
         "front": _front(facts, answered),
         "unused_knobs": _unused(facts, answered, selection, winners),
         "infeasible": next(
@@ -113,7 +117,7 @@ def _counts(answered: Sequence[TrialRecord]) -> dict[str, int]:
 
 
 def _cost(answered: Sequence[TrialRecord], facts: StudyFacts, wall_s: float) -> dict[str, float]:
-    # In `all` a launch has a record per objective; a relaunch is of one.
+    # In `all` a launch has a record per objective.
     trials = {(r.number, r.launch_id): r for r in answered}.values()
     engine_s = sum(r.engine_s for r in trials)
     return {
@@ -155,12 +159,16 @@ def _best(
     served: Sequence[TrialRecord],
     quadrant: Quadrant,
     selection: Selection,
-    relaunched: Sequence[TrialRecord],
+    known: Mapping[Quadrant, Confirmation] | None,
+    runs: Sequence[TrialRecord],
 ) -> dict[str, Any] | None:
     if best is None:
         return None
     baseline = _default(served, best.objective)
-    goal, value, ratio = over_default(best, baseline, quadrant, selection.tie)
+    goal, value, ratio = over_default(best, baseline, quadrant, selection.ties)
+    of_best = known.get(quadrant) if known else None
+    if of_best and of_best.finalist.trial == best.number:
+        goal, value = of_best.finalist.goal, best.metric(*_place(of_best.finalist.goal)) or value
     return {
         "config": dict(best.config),
         "objective": best.objective,
@@ -168,20 +176,34 @@ def _best(
         "sla": sla_json(best.quadrants[quadrant]),
         "goal": {"metric": goal.metric, "value": value},
         "trial": best.number,
-        "gain": None if ratio is None else {"ratio": ratio, "low": None, "high": None},
+        "gain": _gain(best, ratio, of_best),
         "baseline_keeps_sla": baseline is not None and baseline.serves(quadrant),
-        "confirmed": False,
-        "from_file": _from_file(best, quadrant, relaunched),
+        "confirmed": known is not None and (of_best is None or of_best.decided),
+        "from_file": _from_file(best, quadrant, runs),
         "ours": _ours(best, served, quadrant, selection),
     }
 
 
+def _place(goal: Goal) -> tuple[LoadName, str]:
+    return goal.load, goal.metric
+
+
+def _gain(
+    best: TrialRecord, ratio: float | None, confirmation: Confirmation | None
+) -> dict[str, float | None] | None:
+    """Over the default: as the pairs found it, else as the search did."""
+    found = confirmation.comparison if confirmation else None
+    if confirmation and found and confirmation.finalist.trial == best.number:
+        return {"ratio": found.ratio, "low": found.low, "high": found.high}
+    return None if ratio is None else {"ratio": ratio, "low": None, "high": None}
+
+
 def _from_file(
-    best: TrialRecord, quadrant: Quadrant, relaunched: Sequence[TrialRecord]
+    best: TrialRecord, quadrant: Quadrant, runs: Sequence[TrialRecord]
 ) -> dict[str, Any] | None:
-    """What the stock engine did when started from the winner's file; ``None``: not tried."""
-    same = [r for r in relaunched if (r.number, r.objective) == (best.number, best.objective)]
-    found = same[0] if same else None
+    """What the engine did when started from the winner's file; ``None``: it was not."""
+    same = [r for r in runs if (r.number, r.objective) == (best.number, best.objective)]
+    found = next((r for r in same if r.arm in (DEFAULT, arm_of(best.number))), None)
     if found is None:
         return None
     return {
@@ -199,8 +221,8 @@ def _ours(
 ) -> dict[str, Any] | None:
     """The best config with our scheduler class, where it beats the winner."""
     record = best_with_ours(served, quadrant, selection)
-    ratio = better_by(record, best, quadrant, selection.tie) if record else None
-    if record is None or ratio is None or ratio <= 1 + selection.tie:
+    ratio = better_by(record, best, quadrant, selection.ties) if record else None
+    if record is None or ratio is None or ratio <= 1 + selection.ties.relative:
         return None
     return {"config": dict(record.config), "trial": record.number, "extra_gain": ratio - 1}
 
@@ -239,7 +261,7 @@ def _unused(
             *profile.values(capacity=facts.capacity),
             *(goal for quadrant in speaks_for for goal in quadrant.goals),
         ]
-        per_objective.append(unused_knobs(mine, selection.space, goals, selection.tie))
+        per_objective.append(unused_knobs(mine, selection.space, goals, selection.ties))
     default = selection.space.default()
     won = [winner.config for winner in winners.values() if winner is not None]
     return [

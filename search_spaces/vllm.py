@@ -6,7 +6,7 @@ from search_spaces.deployment import Deployment
 from search_spaces.fitting import fitting_sizes
 from search_spaces.space import Choice, Config, Int, Knob, SearchSpace, Value
 from search_spaces.vllm_knobs import batch_defaults, vllm_knobs
-from search_spaces.vllm_rules import WHOLE_PROMPTS, kv_dtype, kv_tokens, vllm_rules
+from search_spaces.vllm_rules import WHOLE_PROMPTS, kv_dtype, kv_tokens, quantised, vllm_rules
 
 __all__ = [
     "batch_defaults",
@@ -17,6 +17,7 @@ __all__ = [
     "launch_caps",
     "passing_on",
     "preset_settings",
+    "quantised",
     "vllm_space",
 ]
 

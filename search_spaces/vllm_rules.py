@@ -14,12 +14,17 @@ def kv_dtype(config: Config) -> str:
     return "fp8" if config["kv_cache_dtype"] == "fp8" else "bf16"
 
 
+def quantised(deployment: Deployment, config: Config) -> Deployment:
+    """The deployment with its weights as the config stores them."""
+    if config["quantization"] == "none":
+        return deployment
+    model = replace(deployment.model, weight_dtype=str(config["quantization"]))
+    return replace(deployment, model=model)
+
+
 def kv_tokens(deployment: Deployment, config: Config) -> int:
     """Tokens of KV cache that each replica of a config holds."""
-    model = deployment.model
-    if config["quantization"] != "none":
-        model = replace(model, weight_dtype=str(config["quantization"]))
-    return replace(deployment, model=model).kv_capacity_tokens(
+    return quantised(deployment, config).kv_capacity_tokens(
         tensor_parallel_size=int(config["tensor_parallel_size"]),
         gpu_memory_utilization=float(config["gpu_memory_utilization"]),
         max_num_batched_tokens=int(config["max_num_batched_tokens"]),

@@ -43,7 +43,7 @@ def test_startup_tells_what_help_costs_beside_a_bare_python(tmp_path: Path) -> N
 
 
 def test_simulator_speed_tells_steps_a_second_by_model_and_configs_a_second() -> None:
-    few = ("--requests", "8", "--repeats", "1", "--configs", "4", "--processes", "2")
+    few = ("--requests", "60", "--repeats", "1", "--configs", "4", "--processes", "2")
     found = measured("simulator_speed", "--request-rate", "4", *few)
     assert list(found) == [
         *EVERY,

@@ -1,15 +1,17 @@
 """The answer of a study, from what storage holds: summary, text, files to start servers from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from objectives import Quadrant
+from results.confirmation import Finalist, confirm
 from results.export.vllm import config_file
 from results.quadrants import Selection
 from results.record import TrialRecord
 from results.summary import StudyFacts, summarise
+from results.ties import Ties
 from runners import Description
-from search_spaces import SearchSpace
+from search_spaces import Config, SearchSpace
 from tuner.errors import Exit
 from tuner.problem import Case, Problem
 from tuner.spec import StudySpec
@@ -23,7 +25,7 @@ to 9 %. A gain below it is not claimed."""
 def selection(problem: Problem) -> Selection:
     """How winners are chosen; one per cent cannot matter where nothing is noisy."""
     tie = NOISELESS_TIE if problem.noiseless else NOISY_TIE
-    return Selection(space=problem.space, tie=tie, allow_ours=problem.allow_scheduler_class)
+    return Selection(space=problem.space, ties=Ties(tie), allow_ours=problem.allow_scheduler_class)
 
 
 def facts(study: str, spec: StudySpec, problem: Problem, engine: Description) -> StudyFacts:
@@ -64,9 +66,17 @@ def summary(
     problem: Problem,
     records: Sequence[TrialRecord],
     wall_s: float,
-    relaunched: Sequence[TrialRecord] = (),
+    chosen: Sequence[Finalist] | None = None,
+    runs: Sequence[TrialRecord] = (),
 ) -> dict[str, Any]:
-    return summarise(about, records, selection(problem), wall_s=wall_s, relaunched=relaunched)
+    """
+    Args:
+        chosen: the finalists, once they are fixed, and what confirming them measured.
+    """
+    confirmed = None if chosen is None else confirm(chosen, runs)
+    return summarise(
+        about, records, selection(problem), wall_s=wall_s, confirmed=confirmed, runs=runs
+    )
 
 
 def exit_status(answer: dict[str, Any], spec: StudySpec) -> Exit:
@@ -94,6 +104,18 @@ def best_files(answer: dict[str, Any], spec: StudySpec, space: SearchSpace) -> d
         for quadrant, best in answer["best"].items()
         if best is not None
     }
+
+
+def arm_file(config: Config, spec: StudySpec, space: SearchSpace, more: Mapping[str, str]) -> str:
+    """What a config is started from when it is measured once more; ``more`` are other flags."""
+    text = config_file(
+        config,
+        space,
+        model=spec.target.model,
+        max_model_len=spec.max_model_len,
+        header=["Measured in turns with the default config, to confirm what it gains."],
+    )
+    return text + "".join(f"{name.replace('_', '-')}: {value}\n" for name, value in more.items())
 
 
 def _header(answer: dict[str, Any], quadrant: str, best: dict[str, Any]) -> list[str]:

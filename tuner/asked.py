@@ -13,6 +13,7 @@ from search_spaces.text import parse_domain, parse_value, plain, split
 from tuner import presets
 from tuner.duration import seconds
 from tuner.errors import BadInput
+from tuner.limits import MOST_REQUESTS
 from tuner.options import Options
 from tuner.presets import Objective
 from tuner.traffic import Traffic
@@ -73,6 +74,39 @@ def refuse_deadline_of_stream(objectives: Sequence[Objective], flows: Sequence[T
             )
 
 
+def refuse_too_few_requests(
+    objectives: Sequence[Objective], flows: Sequence[Traffic], asked: int
+) -> None:
+    """A percentile of few requests says nothing, even when all of them keep its bound.
+
+    Args:
+        asked: requests wanted; a trace may have fewer.
+
+    Raises:
+        BadInput: a workload too short for a bound of its objective.
+    """
+    for objective, flow in zip(objectives, flows, strict=True):
+        there = len(flow.workload.requests)
+        for bound in objective.profile.sla:
+            if (needed := bound.requests_needed) > there:
+                raise BadInput(
+                    f"`{bound.name}` takes at least {needed} requests, but the "
+                    f"{flow.workload.name} workload has {there}: even without a miss so few "
+                    "cannot tell a promise kept from one broken; give "
+                    f"{_more_requests(needed, there, asked)}a lower percentile."
+                )
+
+
+def _more_requests(needed: int, there: int, asked: int) -> str:
+    """How the workload may get them, if it may."""
+    if needed > MOST_REQUESTS:
+        return ""
+    ways = [f"--requests {needed}"] if asked < needed else []
+    if there < asked:
+        ways.append("a longer trace (or shorter requests, where longer ones were left out)")
+    return f"{' and '.join(ways)} or "
+
+
 def asked_knobs(objectives: Sequence[Objective], options: Options) -> Knobs:
     """(fixed, ranges) by knob: the study file's, and over them the command line's.
 
@@ -118,7 +152,7 @@ def refuse_unsimulated_speculation(
     Raises:
         ValueError: the acceptance rate is missing, or a draft model is not one.
     """
-    ways = _speculating(space)
+    ways = speculating(space)
     if ways and acceptance_rate is None:
         raise ValueError(
             f"`{SPECULATION}` on a simulated engine needs --acceptance-rate, accepted tokens over "
@@ -134,14 +168,14 @@ def refuse_idle_acceptance_rate(space: SearchSpace, acceptance_rate: float | Non
     Raises:
         ValueError: nothing is ever drafted.
     """
-    if acceptance_rate is not None and not _speculating(space):
+    if acceptance_rate is not None and not speculating(space):
         raise ValueError(
             f"--acceptance-rate is about drafted tokens, but `{SPECULATION}` stays none; add "
             f"--set {SPECULATION}=ngram, or --range {SPECULATION}=none,ngram."
         )
 
 
-def _speculating(space: SearchSpace) -> list[str]:
+def speculating(space: SearchSpace) -> list[str]:
     """The values of the knob, in the space, with which something is drafted."""
     domain = space.searched.get(SPECULATION)
     values = domain.values if isinstance(domain, Choice) else (space.fixed[SPECULATION],)

@@ -12,7 +12,7 @@ from runners import Runner
 from runners.simulated import SimulatedRunner
 from runners.simulated.calibration import Interval, claims
 from runners.simulated.engine import SimulatedEngine
-from tuner.capacity import offered_load
+from tuner.probing import offered_load
 from tuner.problem import Case, Problem
 
 Answer = dict[str, Any]

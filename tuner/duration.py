@@ -1,7 +1,9 @@
-"""Durations as people type them: ``30m``, ``8h``, ``90``."""
+"""Durations as people type them, ``30m``, ``8h``, ``90``, and as they are told them."""
 
 import re
 
+from results.text.figures import duration
+from results.text.layout import WORD_JOIN
 from tuner.errors import BadInput
 
 DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)\s*([smhd]?)", re.ASCII)
@@ -22,3 +24,8 @@ def seconds(text: str, place: str) -> float:
     if not 0 < asked_s <= LONGEST_S:
         raise BadInput(f"{place} must be above 0 and at most 10000d, but got {text}.")
     return asked_s
+
+
+def words(seconds: float) -> str:
+    """``8 min 20 s``."""
+    return duration(seconds).replace(WORD_JOIN, " ")

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tuner.errors import BadInput
+from tuner.limits import of_zero
 from tuner.study_file import (
     ADAPTER,
     ArrivalsEntry,
@@ -38,6 +39,10 @@ WORDS = {
     "less than": "below",
 }
 """Ours for pydantic's."""
+LOADS = frozenset(
+    {"request_rate", "concurrency", "tokens", "median", "p90", "longest", "scale_tokens"}
+)
+"""Entries of which 0 asks for no load at all."""
 MAPPINGS = ("dataclass_type", "dict_type")
 
 
@@ -90,7 +95,8 @@ def _wrong(first: ErrorDetails, path: Steps, value: Any) -> str:
         return f"must be a finite number, a text, true or false, but is {reprlib.repr(value)}"
     for theirs, ours in WORDS.items():
         message = message.replace(theirs, ours)
-    return f"{message}, but is {reprlib.repr(value)}"
+    zero = of_zero(value) if path and path[-1] in LOADS else ""
+    return f"{message}, but is {reprlib.repr(value)}{zero}"
 
 
 def _unknown(path: Steps) -> str:

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tuner.errors import BadInput
 from tuner.requests_table import parquet
 from tuner.traces import read_workload, write_workload
 
-SUBFOLDERS = ("requests", "best", "logs", "workloads")
+SUBFOLDERS = ("requests", "best", "confirm", "logs", "workloads")
 
 
 class Folder:
@@ -108,12 +109,31 @@ class Folder:
                 pass  # a file system without locks
             yield
 
-    def write_workloads(self, workloads: Sequence[Workload]) -> None:
+    def write_workloads(
+        self, workloads: Sequence[Workload], redrawn: Sequence[tuple[Workload, ...]] = ()
+    ) -> None:
         for workload in workloads:
-            write_workload(workload, self.path / "workloads" / f"{workload.name}.jsonl")
+            write_workload(workload, self._workload(workload.name))
+        for draws in redrawn:
+            for number, workload in enumerate(draws, 2):
+                write_workload(workload, self._workload(f"{workload.name}.{number}"))
 
     def read_workloads(self, names: Sequence[str]) -> tuple[Workload, ...]:
-        return tuple(read_workload(self.path / "workloads" / f"{name}.jsonl") for name in names)
+        return tuple(read_workload(self._workload(name)) for name in names)
+
+    def read_redrawn(self, names: Sequence[str]) -> list[tuple[Workload, ...]]:
+        """Each workload drawn anew; none in a study that was begun without."""
+        return [tuple(self._redrawn(name)) for name in names]
+
+    def _redrawn(self, name: str) -> Iterator[Workload]:
+        for number in count(2):
+            path = self._workload(f"{name}.{number}")
+            if not path.exists():
+                return
+            yield read_workload(path)
+
+    def _workload(self, name: str) -> Path:
+        return self.path / "workloads" / f"{name}.jsonl"
 
     def append(self, records: Sequence[TrialRecord]) -> None:
         """Add answered trials to ``trials.jsonl``: all their lines or none."""
@@ -145,6 +165,12 @@ class Folder:
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
         write_whole(self.summary, text.encode())
+
+    def write_arm(self, name: str, text: str) -> Path:
+        """A file to start what is measured once more from."""
+        path = self.path / "confirm" / f"{name.replace(' ', '-')}.yaml"
+        write_whole(path, text.encode())
+        return path
 
     def write_best(self, texts: Mapping[str, str]) -> None:
         """``best/<quadrant>.yaml`` for every winner; a former winner's file goes."""

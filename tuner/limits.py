@@ -13,6 +13,19 @@ MOST_IN_FLIGHT = 10_000
 RATES = (1e-6, 1e4)
 """Requests per second; beyond any of these one simulated run takes minutes or much memory."""
 MOST_TOKENS = 10_000_000
+LEAST_PAIRS, MOST_PAIRS = 5, 100
+LOADS = frozenset(
+    {
+        "concurrency",
+        "documents",
+        "input_tokens",
+        "output_tokens",
+        "request_rate",
+        "requests",
+        "scale_tokens",
+    }
+)
+"""Options of which 0 asks for no load at all."""
 
 _LIMITS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "gpus": (f"from 1 to {MOST_GPUS}", lambda n: 1 <= n <= MOST_GPUS),
@@ -31,6 +44,10 @@ _LIMITS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "concurrency": (f"from 1 to {MOST_IN_FLIGHT}", lambda n: 1 <= n <= MOST_IN_FLIGHT),
     "documents": ("from 1 to 1000000000000", lambda n: 1 <= n <= 10**12),
     "trials": ("from 1 to 1000000", lambda n: 1 <= n <= 10**6),
+    "pairs": (
+        f"0, or from {LEAST_PAIRS} to {MOST_PAIRS}: fewer tell nothing",
+        lambda n: n == 0 or LEAST_PAIRS <= n <= MOST_PAIRS,
+    ),
     "seed": ("from 0 to 4294967295", lambda n: 0 <= n < 2**32),
     "jobs": ("1: this version runs one trial at a time", lambda n: n == 1),
 }
@@ -45,11 +62,18 @@ def refuse_impossible(options: Options) -> None:
     for name, (words, holds) in _LIMITS.items():
         value = getattr(options, name)
         if value is not None and not holds(value):
-            raise BadInput(f"--{name.replace('_', '-')} must be {words}, but got {value}.")
+            zero = of_zero(value) if name in LOADS else ""
+            option = name.replace("_", "-")
+            raise BadInput(f"--{option} must be {words}, but got {value}{zero}.")
     _refuse_unusable(options)
     for contradicts, sentence in _contradictions(options):
         if contradicts:
             raise BadInput(sentence)
+
+
+def of_zero(load: object) -> str:
+    """What a refusal adds to its offender where that is a load of zero."""
+    return ": a load of zero measures nothing" if load == 0 and load is not False else ""
 
 
 def _refuse_unusable(options: Options) -> None:

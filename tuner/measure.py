@@ -13,11 +13,11 @@ from results.summary import sla_json
 from runners import Description, EngineError, Runner
 from runners.simulated.engine import SimulatedEngine
 from search_spaces import Config
-from tuner.capacity import offered_load
 from tuner.certainty import Intervals, claimed, intervals_json, intervals_of
 from tuner.engines import engine_of
 from tuner.errors import BadInput, EngineTrouble
 from tuner.options import Options
+from tuner.probing import offered_load
 from tuner.problem import Case
 from tuner.sizing import size_to_default
 from tuner.spec import StudySpec, problem_of, resolve

@@ -153,6 +153,14 @@ class Options:
     budget: Annotated[
         str | None, _search("--budget", "30m", "Engine time to use, instead of --trials.")
     ] = None
+    pairs: Annotated[
+        int,
+        _search(
+            "--pairs",
+            "N",
+            "Times a winner is measured anew beside the default; 0: winners stay unconfirmed.",
+        ),
+    ] = 5
     seed: Annotated[int, _search("--seed", "N", "Same seed, same result.")] = 0
     jobs: Annotated[int, _search("--jobs", "N", "Trials at once; 1 in this version.")] = 1
     allow_lossy: Annotated[

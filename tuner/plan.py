@@ -3,19 +3,22 @@
 from objectives import Bound
 from runners import Runner
 from search_spaces import SearchSpace, Value
+from tuner.budget import LEAST_ARMS, expected_turn_s
 from tuner.engines import predictor
 from tuner.options import Options
 from tuner.problem import Case, Problem
 from tuner.run import opening
 from tuner.sizing import size_to_default
 from tuner.spec import StudySpec, problem_of, resolve
-from tuner.trial import try_out
+from tuner.trial import Outcome, try_out
 
 
 def plan(options: Options) -> str:
     """What a study with these options would do; nothing of it is kept."""
     spec, flows = resolve(options)
-    problem = problem_of(spec, tuple(flow.workload for flow in flows))
+    problem = problem_of(
+        spec, tuple(flow.workload for flow in flows), tuple(flow.redrawn for flow in flows)
+    )
     runner = predictor(spec)
     notes: list[str] = []
     if runner:
@@ -90,15 +93,23 @@ def _cost(spec: StudySpec, problem: Problem, runner: Runner | None) -> str:
     outcome = try_out(problem, runner, problem.first[0][1])
     if outcome.failure is not None:
         return f"The default config would fail: {outcome.failure.kind}: {outcome.failure.detail}."
-    each_s = outcome.engine_s
-    if spec.trials is None:
-        trials = max(1, round((spec.budget_s or 0) / each_s))
-        return (
-            f"Predicted: {each_s:,.0f} s of engine time a trial, about {trials:,} trials in the "
-            "budget, by simulating the default config."
-        )
-    hours = each_s * spec.trials / 3600
-    return (
-        f"Predicted: {each_s:,.0f} s of engine time a trial, {hours:.1f} h for {spec.trials} "
-        f"trials ({hours * spec.target.gpus:.1f} GPU-hours), by simulating the default config."
+    each_s, confirming_s = outcome.engine_s, LEAST_ARMS * spec.pairs * _turn_s(outcome)
+    told = (
+        f"Predicted: {each_s:,.0f} s of engine time a trial that is measured whole and "
+        f"{confirming_s:,.0f} s to confirm a finalist: "
     )
+    if spec.trials is None:
+        trials = max(1, int(((spec.budget_s or 0) - confirming_s) / each_s))
+        return f"{told}at least {trials:,} trials in the budget, by simulating the default config."
+    hours = (each_s * spec.trials + confirming_s) / 3600
+    return (
+        f"{told}at most {hours:.1f} h for {spec.trials} trials "
+        f"({hours * spec.target.gpus:.1f} GPU-hours), by simulating the default config."
+    )
+
+
+def _turn_s(outcome: Outcome) -> float:
+    """Of one launch of the confirmation."""
+    found = [m.capacity for m in outcome.measured.values() if m.capacity]
+    probes = max((len(capacity.probes) for capacity in found), default=0)
+    return expected_turn_s(outcome.launch_s, outcome.measured_s, probes)

@@ -78,6 +78,14 @@ def quadrant_profiles() -> dict[Quadrant, Profile]:
     return {quadrant: _preset(quadrant.representative).profile for quadrant in Quadrant}
 
 
+def promises(profile: Profile) -> dict[Quadrant, tuple[Bound, ...]]:
+    """Of every quadrant: the profile's own for its own, else that of what stands for it."""
+    return {
+        quadrant: profile.sla if quadrant is profile.quadrant else other.sla
+        for quadrant, other in quadrant_profiles().items()
+    }
+
+
 def preset_file(name: str) -> Any:
     """A context that gives the path of a shipped trace."""
     return as_file(_presets() / name)

@@ -13,13 +13,14 @@ import optuna
 
 from objectives import Request, Workload
 from results.record import TrialRecord
-from runners import FailureKind, Runner
+from runners import Runner
 from runners.vllm import VllmRunner
 from tuner import answer, storage
 from tuner.certainty import with_intervals
 from tuner.ending import Ending
 from tuner.engines import engine_of
 from tuner.errors import BadInput, EngineTrouble, Exit
+from tuner.finals import Finals
 from tuner.folder import Folder
 from tuner.interrupts import Interrupts
 from tuner.learning import Learning
@@ -28,7 +29,6 @@ from tuner.mlflow_study import open_mlflow, remember, tracking_uri
 from tuner.options import Options
 from tuner.problem import Problem
 from tuner.progress import progress
-from tuner.relaunch import relaunch, wanted
 from tuner.sizing import size_to_default
 from tuner.spec import StudySpec, differences, problem_of, resolve
 from tuner.study import Loop
@@ -68,7 +68,8 @@ def begin(options: Options) -> Exit:
         with explained(folder, asked), folder.beginning():
             if folder.begun:
                 raise BadInput(f"{folder.path} now holds a study that was begun meanwhile.")
-            folder.write_workloads([case.workload for case in run.problem.cases])
+            cases = run.problem.cases
+            folder.write_workloads([c.workload for c in cases], [c.redrawn for c in cases])
             studies = storage.create(folder, run.spec, run.study, run.problem, asked)
             return _run(run, studies)
 
@@ -87,10 +88,11 @@ def resume(
     ):
         started_s = time.monotonic() - wall_s(folder)
         study, spec, studies = storage.load(folder, url)
+        names = [profile.name for profile in spec.profiles]
         run = Run(
             study=study,
             spec=spec,
-            problem=problem_of(spec, folder.read_workloads([p.name for p in spec.profiles])),
+            problem=problem_of(spec, folder.read_workloads(names), folder.read_redrawn(names)),
             runner=engines.enter_context(engine_of(spec, folder.logs, _speaker(quiet or json))),
             engines=engines,
             folder=folder,
@@ -112,7 +114,9 @@ def _prepared(options: Options, interrupts: Interrupts, engines: ExitStack) -> R
         _refuse_another(folder, spec, flows, options.storage)
     say = _speaker(options.quiet or options.json)
     runner = engines.enter_context(engine_of(spec, folder.logs, say))
-    problem = problem_of(spec, tuple(flow.workload for flow in flows))
+    problem = problem_of(
+        spec, tuple(flow.workload for flow in flows), tuple(flow.redrawn for flow in flows)
+    )
     say(opening(spec, runner))
     for flow in flows:
         for note in flow.notes:
@@ -219,6 +223,7 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
         mirror=mirror.write if mirror else lambda record: None,
         trials=spec.trials,
         budget_s=spec.budget_s,
+        pairs=spec.pairs,
         prepaid_s=run.prepaid_s,
         learn=learning.tried if learning else lambda records: None,
         interruptible=run.interrupts.let_in,
@@ -228,7 +233,7 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
     try:
         with loop.progress:
             loop.run()
-            _relaunch(run, studies, loop)
+            _confirm(run, studies, loop)
     except (KeyboardInterrupt, EngineTrouble) as error:
         cut_short = error
     run.engines.close()  # nothing more is measured, and GPUs cost
@@ -237,7 +242,8 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
         run.problem,
         loop.records,
         time.monotonic() - run.started_s,
-        storage.relaunches(studies),
+        storage.finalists(studies),
+        storage.confirmations(studies),
     )
     found = with_intervals(found, run.problem, run.runner)
     ending = Ending(run.folder, spec, options, run.interrupts)
@@ -270,26 +276,22 @@ def _learning(
     return Learning(lessons, taught(target.calibrations), note)
 
 
-def _relaunch(run: Run, studies: list[optuna.Study], loop: Loop) -> None:
-    """Measure each winner once more on the stock engine, started from its file."""
-    runner = run.runner
-    if not isinstance(runner, VllmRunner):
-        return
-    about = answer.facts(run.study, run.spec, run.problem, runner.description)
-    found = answer.summary(about, run.problem, loop.records, 0.0)
-    run.folder.write_best(answer.best_files(found, run.spec, run.problem.space))
-    for key, quadrant in wanted(found, storage.relaunches(studies)).items():
-        record = next(r for r in loop.records if (r.number, r.objective) == key)
-        path = run.folder.best / f"{quadrant}.yaml"
-        loop.progress.note(f"Starting vLLM as it comes from {path.name}, the file of the winner.")
-        with run.interrupts.let_in():
-            kept = relaunch(run.problem, runner, path, record, launch_id=loop.launches())
-        if kept.failure and kept.failure["kind"] == FailureKind.HOST:
-            # Says nothing of the file; `tune resume` tries it again.
-            loop.progress.note(f"Not measured from {path.name}: {kept.failure['detail']}")
-            continue
-        storage.keep_relaunch(studies, kept)
-        run.folder.append([kept])
+def _confirm(run: Run, studies: list[optuna.Study], loop: Loop) -> None:
+    """Measure the finalists anew, in turns with the default config."""
+    spec = run.spec
+    left_s = None if spec.budget_s is None else spec.budget_s - loop.state().engine_s
+    finals = Finals(
+        spec=spec,
+        problem=run.problem,
+        runner=run.runner,
+        studies=studies,
+        selection=loop.selection,
+        folder=run.folder,
+        progress=loop.progress,
+        launches=loop.launches,
+        interruptible=run.interrupts.let_in,
+    )
+    finals.run(loop.records, left_s=left_s)
 
 
 def _answered(records: Sequence[TrialRecord]) -> int:

@@ -31,7 +31,8 @@ class Read:
     problem: Problem
     summary: dict[str, Any]
     records: list[TrialRecord]
-    relaunched: list[TrialRecord]
+    confirmations: list[TrialRecord]
+    """What was measured from files, in turns with the default."""
 
 
 def read(path: Path, storage_url: str | None) -> Read:
@@ -46,7 +47,7 @@ def read(path: Path, storage_url: str | None) -> Read:
             problem=problem,
             summary=_found(folder, about, spec, problem, studies),
             records=storage.records(studies),
-            relaunched=storage.relaunches(studies),
+            confirmations=storage.confirmations(studies),
         )
 
 
@@ -90,13 +91,20 @@ def _found(
     problem: Problem,
     studies: list[optuna.Study],
 ) -> dict[str, Any]:
-    records, relaunched = storage.records(studies), storage.relaunches(studies)
-    found = answer.summary(about, problem, records, wall_s(folder), relaunched)
+    found = answer.summary(
+        about,
+        problem,
+        storage.records(studies),
+        wall_s(folder),
+        storage.finalists(studies),
+        storage.confirmations(studies),
+    )
     return with_intervals(found, problem, simulated(spec)) if spec.simulated else found
 
 
 def _about(
     folder: Folder, study: str, spec: StudySpec, engine: Description
 ) -> tuple[StudyFacts, Problem]:
-    problem = problem_of(spec, folder.read_workloads([p.name for p in spec.profiles]))
+    names = [profile.name for profile in spec.profiles]
+    problem = problem_of(spec, folder.read_workloads(names), folder.read_redrawn(names))
     return answer.facts(study, spec, problem, engine), problem

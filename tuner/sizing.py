@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from runners import Engine, EngineError, FailureKind, Runner
-from tuner.capacity import NOISELESS, NOISY, Effort, find_capacity
+from tuner.capacity import find_capacity
 from tuner.errors import EngineTrouble
+from tuner.probing import NOISELESS, NOISY, Effort
 from tuner.problem import Case, Problem
 
 SHARE_OF_CAPACITY = 0.7
@@ -55,7 +56,7 @@ def _sized(
         return case
     found = find_capacity(
         engine,
-        case.workload,
+        case.draws,
         case.profile.sla,
         effort=effort,
         # The rate of a trace may be far from what this engine carries, and time is real.
@@ -66,7 +67,7 @@ def _sized(
     if not rate:
         raise EngineError(FailureKind.NOTHING_COMPLETED, f"{case.profile.name}: no request")
     note(_sentence(case, origin, rate, found.capacity))
-    return replace(case, workload=case.workload.at_rate(rate))
+    return case.at_rate(rate)
 
 
 def _sentence(case: Case, origin: str, rate: float, capacity: float) -> str:

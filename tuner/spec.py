@@ -1,5 +1,6 @@
 """A study as asked for: every option resolved and checked, kept with the study to resume it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,8 +19,10 @@ from tuner.asked import (
     refuse_deadline_of_stream,
     refuse_idle_acceptance_rate,
     refuse_impossible_knobs,
+    refuse_too_few_requests,
     refuse_unsimulated_speculation,
 )
+from tuner.decode_floor import refuse_below_decode_floor
 from tuner.duration import seconds
 from tuner.errors import BadInput
 from tuner.limits import refuse_impossible
@@ -56,6 +59,7 @@ class StudySpec:
     hourly_cost_usd: float | None
     trials: int | None
     budget_s: float | None
+    pairs: int
     seed: int
     requests: int
     allow_lossy: bool
@@ -126,6 +130,7 @@ def _resolve(options: Options) -> tuple[StudySpec, tuple[Traffic, ...]]:
     found = with_arguments(found, _arguments(found, settings, longest))
     flows = tuple(traffic(o, options, longest_tokens=longest) for o in objectives)
     refuse_deadline_of_stream(objectives, flows)
+    refuse_too_few_requests(objectives, flows, options.requests)
     spec = StudySpec(
         objective=name,
         profiles=tuple(objective.profile for objective in objectives),
@@ -139,6 +144,7 @@ def _resolve(options: Options) -> tuple[StudySpec, tuple[Traffic, ...]]:
         hourly_cost_usd=options.hourly_cost,
         trials=options.trials or (None if options.budget else TRIALS),
         budget_s=seconds(options.budget, "--budget") if options.budget else None,
+        pairs=options.pairs,
         seed=options.seed,
         requests=options.requests,
         allow_lossy=options.allow_lossy,
@@ -151,9 +157,12 @@ def _resolve(options: Options) -> tuple[StudySpec, tuple[Traffic, ...]]:
     if not space.searched and options.trials is None and not spec.simulated:
         spec = replace(spec, trials=1, budget_s=None)  # there is but one config
     refuse_ruled_out(space, {**{k: str(v) for k, v in settings.items()}, **ranges})
-    if options.start_from is None:
-        return spec, flows
-    return replace(spec, start_from=dict(read_settings(options.start_from, space))), flows
+    if options.start_from is not None:
+        spec = replace(spec, start_from=dict(read_settings(options.start_from, space)))
+    if found.gpu is not None:
+        promises = zip(spec.profiles, (flow.workload for flow in flows), strict=True)
+        refuse_below_decode_floor(promises, space, deployment_of(spec), found)
+    return spec, flows
 
 
 def _arguments(found: Target, settings: dict[str, Value], longest: int) -> dict[str, Value]:
@@ -179,7 +188,7 @@ def _length(asked: Value | None, ranges: dict[str, str], found: Target) -> int |
 
 
 def _longest(flows: tuple[Traffic, ...], found: Target) -> int:
-    tokens = max(flow.workload.longest_tokens for flow in flows)
+    tokens = max(w.longest_tokens for flow in flows for w in (flow.workload, *flow.redrawn))
     rounded = -(-tokens // LENGTH_STEP_TOKENS) * LENGTH_STEP_TOKENS
     return min(rounded, found.longest_tokens)
 
@@ -241,13 +250,23 @@ def _leaves_default(space: SearchSpace, name: str, default: Value) -> bool:
     return name in space.searched or space.fixed[name] != default
 
 
-def problem_of(spec: StudySpec, workloads: tuple[Workload, ...]) -> Problem:
-    """What the loop needs, from what is kept."""
+def problem_of(
+    spec: StudySpec,
+    workloads: tuple[Workload, ...],
+    redrawn: Sequence[tuple[Workload, ...]] = (),
+) -> Problem:
+    """What the loop needs, from what is kept.
+
+    Args:
+        redrawn: each workload drawn anew, as often as that was done.
+    """
     space = space_of(spec)
     real = spec.target.engine == "vllm"
     cases = tuple(
-        Case(profile=profile, workload=workload, documents=spec.documents)
-        for profile, workload in zip(spec.profiles, workloads, strict=True)
+        Case(profile=profile, workload=workload, redrawn=again, documents=spec.documents)
+        for profile, workload, again in zip(
+            spec.profiles, workloads, redrawn or ((),) * len(workloads), strict=True
+        )
     )
     return Problem(
         objective=spec.objective,

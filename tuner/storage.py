@@ -17,8 +17,10 @@ import optuna
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import TypeAdapter
 from sqlalchemy.engine import make_url
 
+from results.confirmation import Finalist
 from results.mlflow import public
 from results.record import TrialRecord
 from runners import Description
@@ -32,8 +34,10 @@ from tuner.trouble import place
 SPEC = "paretune.spec"
 RECORDS = "paretune.records"
 ENGINE = "paretune.engine"
-RELAUNCHES = "paretune.relaunches"
+FINALISTS = "paretune.finalists"
+CONFIRMED = "paretune.confirmed"
 ORIGIN = "paretune.origin"
+FINALIST_LIST = TypeAdapter(list[Finalist])
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 # Multivariate TPE, constraints and metric names: marked experimental, used on purpose.
 warnings.filterwarnings("ignore", category=ExperimentalWarning)
@@ -215,18 +219,29 @@ def description(studies: Sequence[optuna.Study]) -> Description:
         ) from None
 
 
-def keep_relaunch(studies: Sequence[optuna.Study], record: TrialRecord) -> None:
-    """Keep a winner's measurement from its exported file."""
-    same = (record.number, record.objective)
-    others = [r for r in relaunches(studies) if (r.number, r.objective) != same]
-    kept = [r.to_json() for r in others]
-    studies[0].set_user_attr(RELAUNCHES, json.dumps([*kept, record.to_json()]))
+def keep_finalists(studies: Sequence[optuna.Study], chosen: Sequence[Finalist]) -> None:
+    """Fix what is confirmed, before it is."""
+    studies[0].set_user_attr(FINALISTS, FINALIST_LIST.dump_json(list(chosen)).decode())
 
 
-def relaunches(studies: Sequence[optuna.Study]) -> list[TrialRecord]:
-    """What ``keep_relaunch`` kept."""
-    lines = json.loads(studies[0].user_attrs.get(RELAUNCHES, "[]"))
-    return [TrialRecord.from_json(line) for line in lines]
+def finalists(studies: Sequence[optuna.Study]) -> list[Finalist] | None:
+    """What ``keep_finalists`` kept; ``None`` before that."""
+    kept = studies[0].user_attrs.get(FINALISTS)
+    return None if kept is None else FINALIST_LIST.validate_json(kept)
+
+
+def keep_confirmations(studies: Sequence[optuna.Study], records: Sequence[TrialRecord]) -> None:
+    """Keep what one turn of the confirmation measured, in an attribute of its own."""
+    first = records[0]
+    name = f"{CONFIRMED}/{first.pair}/{first.arm}"
+    studies[0].set_user_attr(name, json.dumps([record.to_json() for record in records]))
+
+
+def confirmations(studies: Sequence[optuna.Study]) -> list[TrialRecord]:
+    """What ``keep_confirmations`` kept, in the order of the launches."""
+    kept = [v for name, v in studies[0].user_attrs.items() if name.startswith(f"{CONFIRMED}/")]
+    found = [TrialRecord.from_json(line) for lines in kept for line in json.loads(lines)]
+    return sorted(found, key=lambda record: record.launch_id or 0)
 
 
 def attach(trial: optuna.Trial, records: Sequence[TrialRecord]) -> None:

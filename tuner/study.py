@@ -14,16 +14,22 @@ from results.record import Origin, TrialRecord
 from runners import FailureKind, Runner
 from search_spaces import Config
 from tuner import storage, tell
+from tuner.budget import another_fits, refuse_too_small
 from tuner.errors import BadInput, EngineTrouble
 from tuner.folder import Folder
-from tuner.problem import Problem
+from tuner.presets import promises
+from tuner.problem import Case, Problem
 from tuner.progress import Progress, State
+from tuner.race import Race
+from tuner.records import records, ruled_out
 from tuner.sampler import ask, enqueue, turn
-from tuner.trial import Outcome, records, ruled_out, try_out
+from tuner.trial import Outcome, try_out, unopposed
 
 HOST_FAILURES = 3
 UNTRIED_IN_A_ROW = 50
 """Proposals that launch nothing, for a rule they break or because they were tried before."""
+RACING: frozenset[Origin] = frozenset({"sampler"})
+"""The default, presets and the user's own config are measured whole."""
 FAILED_IN_A_ROW = 50
 """Configs none of which can be served: a budget alone would let such a study go on for ever."""
 
@@ -41,10 +47,14 @@ class Loop:
     mirror: Callable[[TrialRecord], None]
     trials: int | None
     budget_s: float | None
+    pairs: int = 0
+    """Of the confirmation that the budget must leave room for."""
     prepaid_s: float = 0.0
     """Engine time spent before the first trial; it and its launch are that trial's."""
     learn: Callable[[Sequence[TrialRecord]], None] = lambda records: None
     """Told of every trial once it is kept."""
+    racing: frozenset[Origin] = RACING
+    """Origins of the trials that may stop early."""
     interruptible: Callable[[], AbstractContextManager[None]] = nullcontext
     """Where the loop may be left: elsewhere it is writing."""
     records: list[TrialRecord] = field(default_factory=list)
@@ -80,8 +90,8 @@ class Loop:
                     origin = trial.user_attrs.get(storage.ORIGIN, "sampler")
                     enqueue(asked, trial.params, origin)
         self.records = storage.records(self.studies)
-        relaunched = storage.relaunches(self.studies)
-        self.folder.settle([*(r for r in self.records if r.answered), *relaunched])
+        confirmed = storage.confirmations(self.studies)
+        self.folder.settle([*(r for r in self.records if r.answered), *confirmed])
 
     def _one(self) -> None:
         with self.interruptible():
@@ -101,8 +111,9 @@ class Loop:
         self, asked: optuna.Study, trial: optuna.Trial, config: Config, origin: Origin
     ) -> None:
         self.progress.trying(trial.number, config, origin)
+        race = self._race if origin in self.racing else unopposed
         with self.interruptible():
-            outcome = try_out(self.problem, self.runner, config)
+            outcome = try_out(self.problem, self.runner, config, race)
         if outcome.failure and outcome.failure.kind is FailureKind.HOST:
             tell.fail(self.studies, asked, trial.number)
             enqueue(asked, trial.params, origin)
@@ -187,11 +198,14 @@ class Loop:
             return state.done < self.trials
         if state.done >= FAILED_IN_A_ROW and all(r.failure for r in self.records):
             return False
-        return not state.done or state.engine_s < (self.budget_s or 0.0)
+        budget_s = self.budget_s or 0.0
+        if state.done == 1:
+            refuse_too_small(self.records, budget_s, state.engine_s, self.pairs)
+        return not state.done or another_fits(self.records, budget_s, state.engine_s, self.pairs)
 
     def launches(self) -> int:
         """How many there were so far."""
-        known = [*self.records, *storage.relaunches(self.studies)]
+        known = [*self.records, *storage.confirmations(self.studies)]
         return 1 + max((r.launch_id for r in known if r.launch_id is not None), default=-1)
 
     def state(self) -> State:
@@ -209,9 +223,17 @@ class Loop:
         """The winners so far."""
         found: dict[Quadrant, TrialRecord | None] = {}
         for quadrant in Quadrant:
-            cases = self.problem.cases
-            names = [c.profile.name for c in cases if c.profile.quadrant is quadrant]
-            name = names[0] if names else cases[0].profile.name
+            name = self.problem.speaking_for(quadrant).profile.name
             mine = [r for r in self.records if r.objective == name]
             found[quadrant] = winner(mine, quadrant, self.selection)
         return found
+
+    def _race(self, case: Case) -> Race:
+        """What a config is up against in a case's traffic: the winners so far."""
+        best = self.best()
+        return Race(
+            best={q: best[q] for q in Quadrant if self.problem.speaking_for(q) is case},
+            promises=promises(case.profile),
+            margin=self.selection.ties.relative,
+            exact=self.problem.noiseless,
+        )

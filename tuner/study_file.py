@@ -138,7 +138,10 @@ class WorkloadEntry:
                 "or make it closed-loop or all-at-once"
             )
         if self.window is not None and not self.window[0] < self.window[1]:
-            raise ValueError("`window` must be [from, to] with from < to")
+            raise ValueError(
+                "`window` must be [from, to] with from < to; any other holds no request, and "
+                "a load of zero measures nothing"
+            )
 
     def recipe(self) -> Synthetic:
         """How to draw the traffic of a workload that names no trace."""

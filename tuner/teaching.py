@@ -15,8 +15,8 @@ from runners.simulated.kv_cache import BLOCK_TOKENS
 from runners.step_log import step_logs
 from search_spaces import Deployment
 from search_spaces.vllm import kv_tokens
-from tuner.capacity import offered_load
 from tuner.folder import Folder
+from tuner.probing import offered_load
 
 PLAIN = {"speculative_config": "none", "quantization": "none", "kv_cache_dtype": "auto"}
 """Knobs of trials that are learnt from; with another value it would be another model's steps."""

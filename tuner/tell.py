@@ -1,5 +1,6 @@
 """What Optuna is told of a trial: two values, and one constraint per bound of the SLA."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import optuna
 from optuna.trial import TrialState
 
 from objectives import Goal
+from objectives.quadrant import CAPACITY
 from objectives.sla import CLIP
 from results.pareto import values
 from results.record import TrialRecord
@@ -26,11 +28,44 @@ def told(
     configs again. Constraints come in the order of their names, always all of them.
     """
     goals = case.profile.values(capacity=problem.capacity)
+    if record.stopped_early:
+        stopped = [_no_better(goal, problem, case, record, earlier) for goal in goals]
+        return stopped, {name: j.excess for name, j in record.sla.items()}
     found = values(record, goals) if record.failure is None else None
     if found is None:
         constraints = {bound.name: CLIP for bound in case.profile.sla}
         return _worst(goals, earlier, record.objective), constraints
     return list(found), {name: j.excess for name, j in record.sla.items()}
+
+
+def _no_better(
+    goal: Goal, problem: Problem, case: Case, record: TrialRecord, earlier: Sequence[TrialRecord]
+) -> float:
+    """Of a trial that was stopped: what it came to, or the best so far where that is worse."""
+    complete = [r for r in earlier if r.complete and r.objective == record.objective]
+    kept = [v for r in complete if r.meets_sla and (v := r.metric(goal.load, goal.metric))]
+    estimate = _carried(case, record) / problem.gpus if goal == CAPACITY else None
+    measured = estimate or record.metric(goal.load, goal.metric)
+    known = [value for value in (*_best_of(kept, goal), measured) if value is not None]
+    if not known:
+        return _worst([goal], earlier, record.objective)[0]
+    return min(known) if goal.direction == "maximize" else max(known)
+
+
+def _best_of(found: Sequence[float], goal: Goal) -> list[float]:
+    pick = max if goal.direction == "maximize" else min
+    return [pick(found)] if found else []
+
+
+def _carried(case: Case, record: TrialRecord) -> float:
+    """Requests per second, between the last level that held and the first that did not."""
+    probes = record.loads.get("capacity", {}).get("probes", [])
+    offered = case.workload.request_rate
+    broken = [p["level"] for p in probes if not p["holds"]] or [offered]
+    held = [p["level"] for p in probes if p["holds"]] + [offered] * record.meets_sla
+    high = min(broken) if record.meets_sla else min(*broken, offered)
+    low = max((level for level in held if level <= high), default=high / 2)
+    return math.sqrt(low * high) if math.isfinite(high) else 0.0
 
 
 def _worst(goals: Sequence[Goal], earlier: Sequence[TrialRecord], objective: str) -> list[float]:

@@ -1,7 +1,11 @@
 """The traffic of an objective: the user's trace, the user's lengths, or the preset's own."""
 
+import hashlib
 import math
+import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from objectives import Workload
@@ -17,10 +21,12 @@ from objectives.arrivals import (
     poisson,
 )
 from tuner.errors import BadInput
+from tuner.limits import of_zero
 from tuner.options import Options
 from tuner.presets import Objective, preset_file
 from tuner.study_file import WorkloadEntry
 from tuner.traces import read_trace, workload_from
+from tuner.traces.trace import Trace
 
 LEAST_REQUESTS = 2
 LONGEST_S = 1e9
@@ -34,6 +40,8 @@ class Traffic:
     notes: tuple[str, ...]
     sized_to_default: bool
     """Offered at 70 % of the default config's capacity, which only an engine can tell."""
+    redrawn: tuple[Workload, ...] = ()
+    """The same traffic drawn anew: for the probes of the search, then for each pair."""
 
 
 def traffic(objective: Objective, options: Options, *, longest_tokens: int) -> Traffic:
@@ -42,15 +50,43 @@ def traffic(objective: Objective, options: Options, *, longest_tokens: int) -> T
     Raises:
         BadInput: options that do not go with the traffic, or a trace that cannot be used.
     """
+    read = cache(read_trace)
+    found = _once(objective, options, longest_tokens, read)
+    redrawn = []
+    for number in range(1 + options.pairs):
+        seed = _seed(options.seed, number)
+        other = _once(objective, replace(options, seed=seed), longest_tokens, read).workload
+        redrawn.append(_alike(found.workload, other, seed))
+    return replace(found, redrawn=tuple(redrawn))
+
+
+def _seed(seed: int, number: int) -> int:
+    digest = hashlib.sha256(f"{seed}/redrawn/{number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def _alike(workload: Workload, other: Workload, seed: int) -> Workload:
+    """Another draw, at the same mean rate; of a trace replayed in full, another beginning."""
+    if other.requests == workload.requests:
+        first = random.Random(f"{seed}/begin").randrange(len(workload.requests))  # noqa: S311
+        return workload.rotated(first)
+    timed = workload.concurrency is None and math.isfinite(workload.request_rate)
+    same = timed and math.isfinite(other.request_rate)
+    return other.at_rate(workload.request_rate) if same else other
+
+
+def _once(
+    objective: Objective, options: Options, longest_tokens: int, read: Callable[[Path], Trace]
+) -> Traffic:
     name = objective.profile.name
     if options.workload is not None:
-        found = _replayed(options.workload, name, options, None, longest_tokens)
+        found = _replayed(read(options.workload), name, options, None, longest_tokens)
     elif options.input_tokens is not None:
         recipe = _typed(objective.workload, options)
         found = _drawn(recipe, name, options, longest_tokens)
         found = replace(found, sized_to_default=objective.workload.arrivals.request_rate is None)
     else:
-        found = _own(objective, name, options, longest_tokens)
+        found = _own(objective, name, options, longest_tokens, read)
     workload = _at_load(found.workload, options)
     if workload.span_s > LONGEST_S:
         raise BadInput(f"The {name} traffic lasts {workload.span_s:.3g} s; raise its rate.")
@@ -72,7 +108,13 @@ def _at_start(workload: Workload) -> Workload:
     return replace(workload, requests=tuple(replace(r, arrival_s=0.0) for r in workload.requests))
 
 
-def _own(objective: Objective, name: str, options: Options, longest_tokens: int) -> Traffic:
+def _own(
+    objective: Objective,
+    name: str,
+    options: Options,
+    longest_tokens: int,
+    read: Callable[[Path], Trace],
+) -> Traffic:
     """What the objective itself says; a shipped trace says nothing of the user's rate."""
     entry = objective.workload
     if entry.trace is None:
@@ -87,17 +129,16 @@ def _own(objective: Objective, name: str, options: Options, longest_tokens: int)
             "give --input-tokens and --output-tokens."
         )
     if objective.folder is not None:
-        path = objective.folder / entry.trace
-        return _replayed(path, name, options, entry, longest_tokens)
+        trace = read(objective.folder / entry.trace)
+        return _replayed(trace, name, options, entry, longest_tokens)
     with preset_file(entry.trace) as path:
-        shipped = _replayed(path, name, options, entry, longest_tokens)
+        shipped = _replayed(read(path), name, options, entry, longest_tokens)
         return replace(shipped, sized_to_default=True)
 
 
 def _replayed(
-    path: Path, name: str, options: Options, entry: WorkloadEntry | None, longest_tokens: int
+    trace: Trace, name: str, options: Options, entry: WorkloadEntry | None, longest_tokens: int
 ) -> Traffic:
-    trace = read_trace(path)
     arrivals = entry.arrivals if entry else None
     rate = arrivals.request_rate if arrivals else None
     workload, notes = workload_from(
@@ -162,7 +203,8 @@ def _drawn(recipe: Synthetic, name: str, options: Options, longest_tokens: int) 
     if len(kept) < LEAST_REQUESTS:
         raise BadInput(
             f"{len(kept)} of the {options.requests} requests of the {name} traffic fit into "
-            f"{longest_tokens} tokens; ask for shorter lengths or a larger max_model_len."
+            f"{longest_tokens} tokens{of_zero(len(kept))}; ask for shorter lengths or a larger "
+            "max_model_len."
         )
     left_out = len(workload.requests) - len(kept)
     notes = (f"{left_out} requests longer than {longest_tokens} tokens left out",)

@@ -1,18 +1,30 @@
 """One trial: launch a config, measure it under its loads, hold it against every promise."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
 
-from objectives import Load, LoadName, Measurement
-from objectives.sla import request_goodput
-from results.record import Origin, TrialRecord, judge_all
+from objectives import Load, LoadName, Measurement, Verdict, Workload, judge
+from objectives.workload import Watch
 from runners import RETRIED, Engine, EngineError, Failure, FailureKind, Runner
 from search_spaces import Config
-from tuner.capacity import NOISELESS, NOISY, Capacity, find_capacity, offered_load
-from tuner.presets import quadrant_profiles
+from tuner.capacity import Capacity, search
+from tuner.probing import (
+    NOISELESS,
+    NOISY,
+    Effort,
+    Prober,
+    latency_bounds,
+    offered_load,
+    saturating_load,
+)
 from tuner.problem import Case, Problem
+from tuner.race import Race
+
+WAIT = "batch_wait_timeout_ms"
+NEAR = 2 ** (1 / 8)
+"""Above the level of the best config few carry much more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +33,8 @@ class Measured:
 
     offered: Measurement
     capacity: Capacity | None
+    stopped: str = ""
+    """Why it was not measured whole."""
 
 
 @dataclass(slots=True)
@@ -36,6 +50,8 @@ class Outcome:
     engine_s: float = 0.0
     measured_s: float = 0.0
     """Of ``engine_s``, under load."""
+    launch_s: float = 0.0
+    """Of ``engine_s``, until it was ready."""
     fresh: bool = True
     """Whether an engine was launched for it; ``False``: a running one was retuned."""
 
@@ -49,28 +65,46 @@ class Outcome:
         return kept
 
 
-def try_out(problem: Problem, runner: Runner, config: Config) -> Outcome:
-    """Launch once and measure every case; a failure that may pass is tried once more."""
-    outcome = _launch(problem, runner, config)
+def unopposed(case: Case) -> Race:
+    """Nothing stops a trial before its time."""
+    return Race()
+
+
+def try_out(
+    problem: Problem,
+    runner: Runner,
+    config: Config,
+    race: Callable[[Case], Race] = unopposed,
+) -> Outcome:
+    """Launch once and measure every case; a failure that may pass is tried once more.
+
+    Args:
+        race: what a case's config is up against; by default nothing stops it.
+    """
+    outcome = _launch(problem, runner, config, race)
     if outcome.failure and outcome.failure.kind in RETRIED:
-        again = _launch(problem, runner, config)
+        again = _launch(problem, runner, config, race)
         again.engine_s += outcome.engine_s
         again.measured_s += outcome.measured_s
+        again.launch_s += outcome.launch_s
         again.fresh |= outcome.fresh
         return again
     return outcome
 
 
-def _launch(problem: Problem, runner: Runner, config: Config) -> Outcome:
+def _launch(
+    problem: Problem, runner: Runner, config: Config, race: Callable[[Case], Race]
+) -> Outcome:
     outcome = Outcome()
     engine: Engine | None = None
     try:
         with runner.launch(config) as launched:
             engine = Timed(launched, outcome)
+            outcome.launch_s = launched.age_s if launched.fresh else 0.0
             for case in problem.cases:
                 name = case.profile.name
                 try:
-                    measured = _measure(engine, case, problem)
+                    measured = _measure(engine, case, problem, config, race(case))
                     outcome.measured[name] = measured
                 except EngineError as error:
                     if error.failure.kind is not FailureKind.NOTHING_COMPLETED:
@@ -105,25 +139,38 @@ class Timed:
         return found
 
 
-def measure_offered(engine: Engine, case: Case) -> Measurement:
+def measure_offered(engine: Engine, case: Case, race: Race) -> Measurement:
     """
     Raises:
         EngineError: nothing of it was answered.
     """
-    offered = engine.measure(offered_load(case.workload, case.profile.sla))
+    load = offered_load(case.workload, case.profile.sla)
+    offered = engine.measure(replace(load, watch=_watch(race.watch_offered, case.workload)))
+    if race.lost:
+        return finished(offered)
     if not offered.completed:
         raise EngineError(
             FailureKind.NOTHING_COMPLETED,
             "no request was answered within three times the SLA's latency",
         )
+    race.offered(offered)
     return offered
 
 
-def _measure(engine: Engine, case: Case, problem: Problem) -> Measured:
-    offered = measure_offered(engine, case)
+def _watch(
+    made: Callable[[Workload], Watch | None], workload: Workload
+) -> Callable[[], Watch] | None:
+    watch = made(workload)
+    return None if watch is None else lambda: watch
+
+
+def _measure(engine: Engine, case: Case, problem: Problem, config: Config, race: Race) -> Measured:
+    offered = measure_offered(engine, case, race)
     found = None
-    if problem.capacity:
-        found = _capacity_of(engine, case, None if problem.noiseless else offered)
+    if problem.capacity and not race.lost:
+        found = _capacity_of(engine, case, problem, config, offered, race)
+    if race.lost:
+        return Measured(offered=offered, capacity=found, stopped=race.why)
     saturated = found.saturated if found else offered
     documents = case.documents
     return Measured(
@@ -134,149 +181,55 @@ def _measure(engine: Engine, case: Case, problem: Problem) -> Measured:
     )
 
 
-def _capacity_of(engine: Engine, case: Case, offered: Measurement | None) -> Capacity:
-    """Searched finely where the same load gives the same figures, else with few probes."""
-    effort = NOISY if offered else NOISELESS
-    return find_capacity(engine, case.workload, case.profile.sla, offered=offered, effort=effort)
+def _capacity_of(
+    engine: Engine, case: Case, problem: Problem, config: Config, offered: Measurement, race: Race
+) -> Capacity:
+    """First at the least level that would win, then all at once, then as finely as is wanted."""
+    effort = effort_of(problem)
+    prober = Prober(
+        engine=engine,
+        draws=case.draws,
+        bounds=latency_bounds(case.profile.sla),
+        effort=effort,
+        offered=offered if effort.noisy else None,
+    )
+    _probe_level(prober, case, problem, config, offered, race)
+    many = saturating_load(case.draws[-1], effort)
+    watch = _watch(partial(race.watch_saturated, gpus=problem.gpus), many.workload)
+    saturated = engine.measure(replace(many, watch=watch))
+    race.saturated(saturated)
+    if race.lost:
+        return Capacity(0.0, None, saturated, prober.probes)
+    return search(prober, saturated, monotone=not config.get(WAIT))
 
 
-def records(
+def _probe_level(
+    prober: Prober,
+    case: Case,
     problem: Problem,
-    outcome: Outcome,
     config: Config,
-    *,
-    number: int,
-    origin: Origin,
-    launch_id: int,
-) -> list[TrialRecord]:
-    """One record per case of a launch; cases measured before a failure stay measured."""
-    kept = []
-    for case in problem.cases:
-        name = case.profile.name
-        measured = outcome.measured.get(name)
-        failure = outcome.unanswered.get(name, outcome.failure)
-        record = TrialRecord(
-            number=number,
-            objective=name,
-            config=dict(config),
-            origin=origin,
-            engine_s=outcome.engine_s,
-            measured_s=outcome.measured_s,
-            launch_id=launch_id,
-        )
-        if measured is not None:
-            kept.append(_measured(problem, case, measured, record))
-        elif failure is not None:
-            said = {"kind": str(failure.kind), "detail": failure.detail}
-            kept.append(replace(record, failure=said))
-    return kept
-
-
-def ruled_out(problem: Problem, config: Config, *, number: int) -> list[TrialRecord]:
-    """Records of a config that breaks a rule: nothing was launched for it."""
-    rule = problem.space.broken_rules(config)[0]
-    failure = {"kind": "rule", "detail": f"`{rule.reads}` must hold: {rule.reason}"}
-    return [
-        TrialRecord(
-            number=number,
-            objective=case.profile.name,
-            config=dict(config),
-            origin="sampler",
-            failure=failure,
-        )
-        for case in problem.cases
-    ]
-
-
-def _measured(
-    problem: Problem, case: Case, measured: Measured, record: TrialRecord
-) -> TrialRecord:
-    own = case.profile
-    # A deadline is a promise about the whole batch, judged where the engine is saturated.
-    judged = measured.offered
-    loads: dict[LoadName, Mapping[str, Any]] = {"offered": _offered(case, measured.offered)}
-    if measured.capacity is not None:
-        loads["capacity"] = _capacity(problem, case, record.config, measured.capacity)
-    quadrants = {
-        quadrant: judge_all(own.sla if quadrant is own.quadrant else profile.sla, judged)
-        for quadrant, profile in quadrant_profiles().items()
-    }
-    return replace(record, loads=loads, sla=judge_all(own.sla, judged), quadrants=dict(quadrants))
-
-
-def _offered(case: Case, measurement: Measurement) -> dict[str, Any]:
-    workload = case.workload
-    rate = workload.request_rate
-    level = (
-        {"concurrency": workload.concurrency}
-        if workload.concurrency
-        else {"request_rate": None if math.isinf(rate) else rate}
-    )
-    goodput = request_goodput(case.profile.sla, measurement)
-    return {**level, **measurement.metrics, "request_goodput": goodput}
-
-
-def _capacity(problem: Problem, case: Case, config: Config, found: Capacity) -> dict[str, Any]:
-    gpus = problem.gpus
-    saturated = found.saturated.metrics
-    return {
-        "capacity": found.capacity,
-        "capacity_per_gpu": found.capacity / gpus,
-        **_sizing(problem, case, config, found.capacity),
-        # What the engine does when everything arrives at once.
-        **{
-            name: saturated[name]
-            for name in (
-                "output_throughput",
-                "output_throughput_per_gpu",
-                "request_throughput",
-                "total_token_throughput",
-                "mean_running",
-                "makespan_s",
-            )
-            if name in saturated
-        },
-        "probes": [_probe(probe.level, probe.holds, probe.measurement) for probe in found.probes],
-    }
-
-
-def _sizing(
-    problem: Problem, case: Case, config: Config, capacity: float
-) -> dict[str, float | None]:
-    """How many GPUs the offered load needs, what is left over, and what a token costs."""
-    gpus = problem.gpus
-    # A server that someone else started is one replica: how it is made up is not known.
-    replicas = int(config.get("data_parallel_size", 1))
+    offered: Measurement,
+    race: Race,
+) -> None:
     rate = case.workload.request_rate
-    if case.workload.concurrency is not None or math.isinf(rate) or not capacity:
-        needed, headroom = None, None
-    else:
-        needed = gpus // replicas * math.ceil(rate / (capacity / replicas) - 1e-9)
-        headroom = 1 - rate / capacity
-    cost = None
-    if problem.hourly_cost_usd is not None and capacity:
-        tokens_per_hour = 3600 * capacity * case.workload.mean_output_tokens
-        cost = problem.hourly_cost_usd * gpus / tokens_per_hour * 1e6
-    return {
-        "gpus_needed": needed,
-        "headroom": headroom,
-        "cost_per_million_output_tokens_usd": cost,
-    }
+    if case.workload.concurrency or math.isinf(rate) or not prober.bounds:
+        return
+    level = race.level(config, rate, problem.gpus)
+    if level is None:
+        return
+    broken = any(judge(bound, offered).verdict is Verdict.BROKEN for bound in case.profile.sla)
+    if math.isinf(level) or (broken and level >= rate):
+        race.below()
+        return
+    prober.first_stride = NEAR
+    if not prober.probe(level).holds:
+        race.below()
 
 
-def _probe(level: float, kept: bool, measurement: Measurement) -> dict[str, Any]:
-    metrics = measurement.metrics
-    names = (
-        "completed",
-        "request_throughput",
-        "output_throughput",
-        "p95_ttft_ms",
-        "p95_tpot_ms",
-        "p95_e2el_ms",
-        "mean_running",
-    )
-    return {
-        "level": level if math.isfinite(level) else None,
-        "holds": kept,
-        **{name: metrics.get(name) for name in names},
-    }
+def finished(measurement: Measurement) -> Measurement:
+    """Of a run that was ended: what had finished by then."""
+    return replace(measurement, results=measurement.completed)
+
+
+def effort_of(problem: Problem) -> Effort:
+    return NOISELESS if problem.noiseless else NOISY

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from results.text.closing import cost, counts, places, regrets, unused
+from results.text.curve import curve
 from results.text.infeasible import nearest
 from results.text.layout import LEAST_WIDTH, WORD_JOIN
 from results.text.opening import caveats, subject
@@ -21,6 +22,7 @@ def render(summary: Mapping[str, Any], *, folder: str, width: int = 100) -> str:
         subject(summary, width),
         *winners(summary, width),
         nearest(summary, width),
+        curve(summary, width),
         regrets(summary, width),
         unused(summary, width),
         [*counts(summary, width), *cost(summary, width)],

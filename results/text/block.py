@@ -9,7 +9,7 @@ from results.text.gain import gain_sentence
 from results.text.layout import entry, joined, paragraph
 from results.text.margins import margins
 from results.text.settings import config_text, departures, settings
-from results.text.standing import ALL, why_none, winner
+from results.text.standing import ALL, pairs_of, why_none, winner
 
 COST = "cost_per_million_output_tokens_usd"
 
@@ -26,7 +26,7 @@ def block(summary: Mapping[str, Any], quadrant: Quadrant, width: int, *, alone: 
         *((("goal", _goal(best)), ("measured", _measured(best))) if alone else ()),
         ("config", config_text(summary, best["config"])),
         *(("" if index else "SLA", line) for index, line in enumerate(kept)),
-        ("gain", gain_sentence(best)),
+        ("gain", gain_sentence(best, pairs_of(summary, quadrant))),
         ("file", _from_file(best)),
         ("sizing", _sizing(best, summary["hardware"]["gpus"])),
         ("ours", _ours(best)),
@@ -64,7 +64,7 @@ def _from_file(best: Mapping[str, Any]) -> str:
     verdicts = {bound["verdict"] for bound in found["sla"].values()}
     kept = next((v for v in ("broken", "undecided") if v in verdicts), "met")
     return (
-        f"vLLM as it comes, started from it: p95 TTFT "
+        f"the engine as it comes, started from it: p95 TTFT "
         f"{quantity('p95_ttft_ms', offered.get('p95_ttft_ms'))}, p95 TPOT "
         f"{quantity('p95_tpot_ms', offered.get('p95_tpot_ms'))}, SLA {kept}"
     )

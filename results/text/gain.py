@@ -10,24 +10,44 @@ NO_GAIN = 0.01
 """Relative difference up to which there is none."""
 
 
-def gain_cell(entry: Mapping[str, Any]) -> str:
+def gain_cell(entry: Mapping[str, Any], pairs: Mapping[str, Any] | None = None) -> str:
+    """
+    Args:
+        pairs: what came of the quadrant's finalist, where one was measured beside the default.
+    """
     gain = entry.get("gain")
     if gain is None:
         return "not known"
     if not entry.get("baseline_keeps_sla", True):
         return "it breaks SLA"
+    if pairs is not None and pairs["outcome"] == "no significant gain":
+        return "not significant"
     return "none" if _none(gain) else f"{number(gain['ratio'])}x"
 
 
-def gain_sentence(entry: Mapping[str, Any]) -> str:
+def gain_sentence(entry: Mapping[str, Any], pairs: Mapping[str, Any] | None = None) -> str:
     gain = entry.get("gain")
     if gain is None:
         return "not known: the default config gives nothing to compare with"
+    if pairs is not None and pairs["outcome"] not in ("gain", "not measured"):
+        return _not_gained(pairs)
     if not entry.get("baseline_keeps_sla", True):
         return "the default breaks this SLA"
     if _none(gain):
         return "no gain over the default"
     return f"{_times(entry['goal']['metric'], gain['ratio'])}{_interval(gain)}"
+
+
+def _not_gained(pairs: Mapping[str, Any]) -> str:
+    """Of a finalist that was measured anew and did not win by it."""
+    trial = f"trial {pairs['trial']}, the best of the search,"
+    if pairs["outcome"] == "breaks its SLA":
+        kept, runs = pairs["sla_kept"], pairs["runs"]
+        return f"{trial} kept the SLA in {kept} of {runs} runs on fresh traffic"
+    measured = f"{_times(pairs['goal'], pairs['ratio'])}{_interval(pairs)}"
+    if pairs["outcome"] == "loss":
+        return f"{trial} is worse on fresh traffic: {measured}"
+    return f"no significant gain: of {trial} {measured} on fresh traffic"
 
 
 def _none(gain: Mapping[str, Any]) -> bool:
@@ -47,4 +67,4 @@ def _interval(gain: Mapping[str, Any]) -> str:
     low, high = gain.get("low"), gain.get("high")
     if low is None or high is None:
         return ""
-    return f" ({number(low)}x to {number(high)}x)"
+    return f" (95 % interval {number(low)}x to {number(high)}x)"

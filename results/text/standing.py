@@ -22,6 +22,12 @@ def winner(summary: Mapping[str, Any], quadrant: Quadrant) -> Mapping[str, Any] 
     return found
 
 
+def pairs_of(summary: Mapping[str, Any], quadrant: Quadrant) -> Mapping[str, Any] | None:
+    """What came of the quadrant's finalist, measured in pairs with the default."""
+    found: Mapping[str, Any] | None = (summary.get("confirmation") or {}).get(quadrant)
+    return found
+
+
 def won(summary: Mapping[str, Any]) -> dict[Quadrant, Mapping[str, Any]]:
     """The winners there are."""
     found = {quadrant: winner(summary, quadrant) for quadrant in Quadrant}

@@ -8,7 +8,16 @@ from results.text.block import block
 from results.text.figures import goal, number
 from results.text.gain import gain_cell
 from results.text.layout import DASH, joined, paragraph, table
-from results.text.standing import ALL, has_capacity, own_quadrants, why_none, winner, won
+from results.text.pairs import confirmation
+from results.text.standing import (
+    ALL,
+    has_capacity,
+    own_quadrants,
+    pairs_of,
+    why_none,
+    winner,
+    won,
+)
 
 HEADERS = (
     ("", "", "", "", "p95 TTFT", "p95 TPOT", "capacity", "saturated", "gain on"),
@@ -24,6 +33,7 @@ def winners(summary: Mapping[str, Any], width: int) -> list[list[str]]:
     return [
         [*paragraph(_served(summary), width), *(["", *lines] if fits else [])],
         _unconfirmed(summary, width),
+        confirmation(summary, width),
         *(
             block(summary, quadrant, width, alone=not fits)
             for quadrant in (won(summary) if fits else Quadrant)
@@ -62,7 +72,7 @@ def _row(summary: Mapping[str, Any], quadrant: Quadrant) -> list[str]:
         number(offered.get("p95_tpot_ms")),
         number(capacity.get("capacity")),
         number(capacity.get("output_throughput_per_gpu")),
-        gain_cell(best),
+        gain_cell(best, pairs_of(summary, quadrant)),
     ]
 
 

@@ -3,9 +3,9 @@
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from objectives import Load, RequestResult, Workload
+from objectives import Load, Workload
 from runners.base import EngineError, Failure, FailureKind
 from runners.load.job import jobs
 from runners.load.server import Run, Server
@@ -32,7 +32,6 @@ def offer(
     salt: str,
     cores: frozenset[int] = frozenset(),
     trouble: Callable[[], Failure | None] = untroubled,
-    stop: Callable[[Sequence[RequestResult]], bool] | None = None,
     request_timeout_s: float = 600.0,
 ) -> Run:
     """Send every request when it is due and wait for the answers.
@@ -41,7 +40,6 @@ def offer(
         salt: prompts repeat under the same salt only.
         cores: where the workers run; empty: wherever they may.
         trouble: what is wrong with the engine, asked all the time.
-        stop: whether to end the run, given the results so far in the order they finished.
 
     Raises:
         EngineError: the engine is in trouble, or the run says nothing of it.
@@ -60,7 +58,7 @@ def offer(
     tally = Tally(load)
     with shards:
         _until_ready(shards, trouble)
-        over_s = _until_over(shards, shards.start(), tally, trouble, stop)
+        over_s = _until_over(shards, shards.start(), tally, trouble)
         if tally.last_failed and trouble is not untroubled:
             _last_look(trouble)
     return tally.run(over_s)
@@ -101,22 +99,15 @@ def _until_over(
     start_s: float,
     tally: Tally,
     trouble: Callable[[], Failure | None],
-    stop: Callable[[Sequence[RequestResult]], bool] | None,
 ) -> float:
     """Listen until every worker is done or the run is to end; seconds from its start."""
     ends_s: list[float] = []
-    asked_s, told = start_s, 0
     while len(ends_s) < len(shards):
         for message in shards.messages(POLL_S):
             tally.hear(message)
             ends_s += [message["over"]] if "over" in message else []
         _ask(trouble)
-        ended = tally.hopeless
-        news = len(tally.finished) > told
-        if stop is not None and news and time.monotonic() - asked_s >= POLL_S:
-            asked_s, told = time.monotonic(), len(tally.finished)
-            ended |= stop(tuple(tally.finished))
-        if ended:
+        if tally.over:
             over_s = time.monotonic() - start_s
             for message in shards.last_words():
                 tally.hear(message)

@@ -13,8 +13,6 @@ from runners.load.server import Run
 
 KINDS_OF_ERRORS = 20
 OTHERS = "other failures"
-NEVER_MS = 1e30
-"""A latency beyond every limit; not infinite, since a TPOT is the difference of two."""
 LATE_MS = 5.0
 LATE_SHARE_OF_TTFT = 0.02
 LENGTHS = 0.02
@@ -26,18 +24,15 @@ class Tally:
 
     def __init__(self, load: Load) -> None:
         self._load = load
-        self._misses = load.hopeless() if load.hopeless else None
+        self._first_s = load.workload.requests[0].arrival_s
+        self._watch = load.watch() if load.watch else None
         self._by_index: dict[int, tuple[Finished, RequestResult]] = {}
         self._sent_s: dict[int, float] = {}
         self._errors: Counter[str] = Counter()
-        self.finished: list[RequestResult] = []
-        """In the order in which they finished."""
-        self.hopeless = False
-        """Whether the run's verdict is certain."""
-
-    @property
-    def last_failed(self) -> bool:
-        return bool(self.finished) and not self.finished[-1].completed
+        self.last_failed = False
+        """Whether the request that finished last was not answered in full."""
+        self.over = False
+        """Whether the run may end before its time."""
 
     def hear(self, message: Mapping[str, Any]) -> None:
         self._sent_s.update(message.get("sent", ()))
@@ -56,11 +51,9 @@ class Tally:
             e2el_ms=one.e2el_ms,
         )
         self._by_index[one.index] = one, result
-        self.finished.append(result)
-        if self._misses is not None:
-            ttft_ms = result.ttft_ms if result.ttft_ms is not None else math.sqrt(NEVER_MS)
-            e2el_ms = result.e2el_ms if result.e2el_ms is not None else NEVER_MS
-            self.hopeless |= self._misses.certain(ttft_ms, e2el_ms, result.output_tokens)
+        self.last_failed = not result.completed
+        if self._watch is not None:
+            self.over |= self._watch.over(result, self._first_s + one.end_s)
 
     def _arrival_s(self, index: int, closed_s: float) -> float:
         """An open loop's own figure, not one that went through the clock and back."""

@@ -6,21 +6,27 @@ in them.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from types import MappingProxyType
 
 from runners.base import Description, EngineError, FailureKind
-from runners.simulated.calibration import Calibration, Kept, Served, of_another_kind
+from runners.simulated.calibration import (
+    Calibration,
+    Kept,
+    Served,
+    calibrated,
+    of_another_kind,
+)
 from runners.simulated.calibration.store import Taught
 from runners.simulated.compiled.jit import is_kept
 from runners.simulated.compiled.loop import offer
+from runners.simulated.compiled.steps import step_ms
 from runners.simulated.drafting import kv_tokens_left, speculating, uncertainty
 from runners.simulated.engine import SimulatedEngine
 from runners.simulated.kv_cache import BLOCK_TOKENS
 from runners.simulated.step_table import Tabled
 from runners.simulated.step_times import step_time
 from search_spaces import Config, Deployment
-from search_spaces.vllm import fitting_sizes, kv_dtype, vllm_space
+from search_spaces.vllm import fitting_sizes, kv_dtype, quantised, vllm_space
 
 VLLM_VERSION = "0.32"
 UNTAUGHT: Mapping[int, Taught] = MappingProxyType({})
@@ -79,17 +85,17 @@ class SimulatedRunner:
                 f"the KV cache would hold {max(0, held)} tokens, but one request needs "
                 f"{self._deployment.max_model_len}",
             )
-        quantised = _quantised(self._deployment, config)
-        for rule in vllm_space(quantised).broken_rules(config):
+        deployment = quantised(self._deployment, config)
+        for rule in vllm_space(deployment).broken_rules(config):
             raise EngineError(FailureKind.REFUSED, f"`{rule.reads}` must hold: {rule.reason}")
         size = int(config["tensor_parallel_size"])
         self._refuse_fitted(config, size)
-        steps = self._steps(quantised, size, kv_dtype(config))
+        steps = self._steps(deployment, size, kv_dtype(config))
         yield SimulatedEngine(
-            quantised,
+            deployment,
             config,
             speculating(
-                quantised,
+                deployment,
                 config,
                 steps.steps,
                 acceptance_rate=self._acceptance_rate,
@@ -98,6 +104,19 @@ class SimulatedRunner:
             blocks=held // BLOCK_TOKENS,
             calibration=calibration,
         )
+
+    def decode_step_ms(self, config: Config, kv_tokens: int) -> float:
+        """Of one request that decodes alone, with so many tokens in its KV cache.
+
+        Raises:
+            EngineError: nobody knows how long steps take with this config.
+        """
+        size = int(config["tensor_parallel_size"])
+        self._refuse_fitted(config, size)
+        steps = self._steps(quantised(self._deployment, config), size, kv_dtype(config)).steps
+        if calibration := self._calibration(config):
+            steps = calibrated(steps, calibration.parameters)
+        return step_ms(steps, 0, 0, 0, 1, kv_tokens, 0)
 
     def _calibration(self, config: Config) -> Calibration | None:
         size = int(config["tensor_parallel_size"])
@@ -155,11 +174,3 @@ def _plain(config: Config) -> bool:
 
 def _listed(sizes: list[int]) -> str:
     return ", ".join(map(str, sizes))
-
-
-def _quantised(deployment: Deployment, config: Config) -> Deployment:
-    if config["quantization"] == "none":
-        return deployment
-    return replace(
-        deployment, model=replace(deployment.model, weight_dtype=str(config["quantization"]))
-    )

@@ -7,12 +7,12 @@ from collections.abc import Sequence as Listing
 from dataclasses import dataclass
 
 from objectives import Load, RequestResult
-from objectives.workload import Misses
+from objectives.workload import Watch
 from runners.simulated.replica import Replica
 from runners.simulated.sequence import Sequence
 
 CHECKED = 16
-"""Arrivals between two looks at whether a run's verdict is certain."""
+"""Arrivals between two looks at whether a run may end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,14 @@ def _clock(replicas: Listing[Replica]) -> float:
 
 
 def _open_loop(sequences: list[Sequence], replicas: Listing[Replica], load: Load) -> None:
-    misses = load.hopeless() if load.hopeless else None
-    for first, last in batches(len(sequences), checked=misses is not None):
+    watch = load.watch() if load.watch else None
+    for first, last in batches(len(sequences), checked=watch is not None):
         finished: list[Sequence] = []
         for sequence in sequences[first:last]:
             for replica in replicas:
                 finished += replica.advance(sequence.arrival_s)
             min(replicas, key=lambda replica: replica.load).add(sequence)
-        if misses and _hopeless(misses, finished):
+        if watch and _over(watch, finished):
             return
     end_s = sequences[-1].arrival_s + load.patience_s
     for replica in replicas:
@@ -73,17 +73,9 @@ def _open_loop(sequences: list[Sequence], replicas: Listing[Replica], load: Load
     _cut_off(sequences, end_s)
 
 
-def _hopeless(misses: Misses, finished: list[Sequence]) -> bool:
-    """Whether the run's verdict is certain, so that it may end here."""
-    certain = False
-    for sequence in finished:
-        if sequence.finish_s is not None and sequence.first_token_s is not None:
-            certain |= misses.certain(
-                1000 * (sequence.first_token_s - sequence.arrival_s),
-                1000 * (sequence.finish_s - sequence.arrival_s),
-                sequence.request.output_tokens,
-            )
-    return certain
+def _over(watch: Watch, finished: list[Sequence]) -> bool:
+    """Whether the run may end here."""
+    return any([watch.over(_result(s), s.finish_s) for s in finished if s.finish_s is not None])
 
 
 def _closed_loop(load: Load, replicas: Listing[Replica]) -> list[Sequence]:

@@ -91,14 +91,14 @@ def bytes_read(
 ) -> float:
     """By each GPU: its part of the weights in every step, and of the cache what was looked at.
 
-    Of the embeddings one matrix is read, the LM head. Of experts those that a step of mean size
-    reaches, which is more than in steps of different sizes.
+    Of experts those that a step of mean size reaches, which is more than in steps of different
+    sizes.
     """
     if not work.steps:
         return 0.0
     model = deployment.model
     tokens = (work.prompt_tokens + work.decode_tokens) / work.steps
-    weights = model.block_bytes(model.experts_touched(tokens)) + model.embedding_bytes
+    weights = weight_bytes_read(model, tokens)
     kv_tokens = work.prefill_kv_tokens * model.num_hidden_layers
     kv_tokens += _over_layers(model, work.decode_kv_tokens, work.decode_tokens)
     kv_bytes = deployment.kv_bytes_per_token(tensor_parallel_size, kv_dtype)
@@ -106,6 +106,11 @@ def bytes_read(
         work.steps * weights / tensor_parallel_size
         + kv_tokens * kv_bytes / model.num_hidden_layers
     )
+
+
+def weight_bytes_read(model: Model, tokens: float) -> float:
+    """By a step of so many tokens; of the embeddings one matrix, the LM head."""
+    return model.block_bytes(model.experts_touched(tokens)) + model.embedding_bytes
 
 
 def _over_layers(model: Model, tokens: int, decode_tokens: int) -> int:

@@ -93,6 +93,10 @@ class VllmRunner:
         self._keeping = False
         self.end()
 
+    def has_flag(self, name: str) -> bool:
+        """Whether the installed vLLM knows it; ``name`` has underscores."""
+        return name in self._launch.installed.flags
+
     def end(self) -> None:
         """End the engine that is kept, if there is one."""
         kept, self._kept = self._kept, None

@@ -84,6 +84,14 @@ def test_any_text_is_an_sla_or_is_refused_on_one_line(text: str) -> None:
         ("p95_ttft_ms<=nan", "A bound needs a number above 0, but got p95_ttft_ms=nan."),
         ("p95_ttft_ms<=inf", "A bound needs a number above 0, but got p95_ttft_ms=inf."),
         (
+            "p0_ttft_ms<=5",
+            "A percentile above 0 and below 100 is needed, but got p0_ttft_ms.",
+        ),
+        (
+            "p99.99999999999999999_ttft_ms<=5",
+            "A percentile above 0 and below 100 is needed, but got p99.99999999999999999_ttft_ms.",
+        ),
+        (
             "p95_ttft_ms<=5,mean_itl_ms<=1,p95_ttft_ms<=9",
             "The SLA bounds p95_ttft_ms more than once.",
         ),
@@ -260,3 +268,20 @@ def test_an_sla_holds_when_every_bound_does() -> None:
 )
 def test_patience_is_three_times_the_latency_promised(text: str, seconds: float) -> None:
     assert patience_s(parse_sla(text), output_tokens=100) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [
+        ("median_ttft_ms<=5", 5),
+        ("p50_e2el_ms<=5", 5),
+        ("p95_tpot_ms<=5", 59),
+        ("p99_ttft_ms<=5", 299),
+        ("p99.9_ttft_ms<=5", 2995),
+        ("mean_ttft_ms<=5", 1),
+        ("output_throughput>=5", 1),
+        ("makespan_s<=5", 1),
+    ],
+)
+def test_a_bound_on_a_share_needs_enough_requests_to_tell_it_kept(text: str, needed: int) -> None:
+    assert [bound.requests_needed for bound in parse_sla(text)] == [needed]

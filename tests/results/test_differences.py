@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from objectives import Judgement, Quadrant, Verdict
 from results.differences import unused_knobs
 from results.record import TrialRecord
+from results.ties import Ties
 from search_spaces import Choice, Int, Knob, SearchSpace
 
 GOALS = Quadrant.INTERACTIVE.goals
-TIE = 0.01
+TIE = Ties(0.01)
 FAILURE = {"kind": "out of memory", "detail": "no room"}
 KNOBS = (
     Knob(name="max_num_seqs", default=256, domain=Int(low=1, high=1024), about="batch"),

@@ -14,14 +14,14 @@ from results.quadrants import (
     deciding_goal,
     over_default,
     regret,
-    tied,
     winner,
 )
 from results.record import TrialRecord
+from results.ties import Ties, tied
 from search_spaces import Choice, Int, Knob, SearchSpace
 
 LIVE, INTERACTIVE, ECONOMY, BULK = Quadrant
-TIE = 0.01
+TIE = Ties(0.01)
 FAILURE = {"kind": "died", "detail": "signal 9"}
 KNOBS = (
     Knob(name="max_num_seqs", default=256, domain=Int(low=1, high=1024), about="batch"),
@@ -35,7 +35,7 @@ SPACE = SearchSpace(
     fixed={},
     derive=lambda config: {},
 )
-STOCK = Selection(space=SPACE, tie=TIE)
+STOCK = Selection(space=SPACE, ties=TIE)
 OURS = replace(STOCK, allow_ours=True)
 DEFAULT = SPACE.default()
 MET = Judgement(500.0, 400.0, 1.0, Verdict.MET, -0.3)
@@ -140,7 +140,7 @@ def test_no_config_that_may_win_beats_the_winner_by_more_than_a_tie_on_the_first
     top = max(values) if goal.direction == "maximize" else min(values)
     mine = best.metric(goal.load, goal.metric)
     assert mine is not None
-    assert tied(mine, top, TIE)
+    assert tied(mine, top, 0.01)
 
 
 @given(studies, quadrants, selections)
@@ -231,8 +231,8 @@ def test_a_config_that_carries_no_load_loses_to_one_whose_gpus_can_be_counted() 
 
 @given(amounts, amounts)
 def test_being_tied_is_mutual_and_everything_is_tied_with_itself(a: float, b: float) -> None:
-    assert tied(a, a, TIE)
-    assert tied(a, b, TIE) == tied(b, a, TIE)
+    assert tied(a, a, 0.01)
+    assert tied(a, b, 0.01) == tied(b, a, 0.01)
 
 
 @given(trials, trials, quadrants)

@@ -11,6 +11,7 @@ from objectives import Judgement, Profile, Quadrant, Verdict, parse_sla
 from results.quadrants import Selection
 from results.record import TrialRecord
 from results.summary import StudyFacts, sla_json, summarise
+from results.ties import Ties
 from search_spaces import Choice, Int, Knob, SearchSpace
 
 LIVE, INTERACTIVE, ECONOMY, BULK = Quadrant
@@ -28,7 +29,7 @@ SPACE = SearchSpace(
     derive=lambda config: {},
 )
 DEFAULT = dict(SPACE.default())
-STOCK = Selection(space=SPACE, tie=0.01)
+STOCK = Selection(space=SPACE, ties=Ties(0.01))
 CHAT = Profile(name="chat", quadrant=INTERACTIVE, sla=parse_sla(SLA))
 RAG = Profile(name="rag", quadrant=LIVE, sla=parse_sla(SLA))
 FACTS = StudyFacts(
@@ -62,6 +63,7 @@ CONTRACT = [
     "cost",
     "baseline",
     "best",
+    "confirmation",
     "regret",
     "front",
     "unused_knobs",
@@ -207,7 +209,7 @@ def test_a_winner_is_not_told_to_be_worse_than_a_default_that_could_have_won(
 ) -> None:
     for best in summary(*found, facts=about, selection=selection)["best"].values():
         if best and best["baseline_keeps_sla"] and best["gain"]:
-            assert best["gain"]["ratio"] >= 1 - STOCK.tie
+            assert best["gain"]["ratio"] >= 1 - STOCK.ties.relative
 
 
 def test_a_study_without_trials_has_a_summary_that_says_so() -> None:
@@ -240,6 +242,7 @@ def test_a_study_without_trials_has_a_summary_that_says_so() -> None:
         },
         "baseline": None,
         "best": nothing,
+        "confirmation": None,
         "regret": {str(q): nothing for q in Quadrant},
         "front": [],
         "unused_knobs": [],

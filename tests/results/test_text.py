@@ -259,7 +259,7 @@ def test_a_winner_with_our_scheduler_class_is_shown_beside_the_stock_one() -> No
         (
             {"gain": {"ratio": 1.3, "low": 1.21, "high": 1.404}},
             "1.3x",
-            "1.3x the default's capacity_per_gpu (1.21x to 1.4x)",
+            "1.3x the default's capacity_per_gpu (95 % interval 1.21x to 1.4x)",
         ),
         ({"baseline_keeps_sla": False}, "it breaks SLA", "the default breaks this SLA"),
         (

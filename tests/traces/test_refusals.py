@@ -9,6 +9,9 @@ from tuner.traces import read_trace
 from tuner.traces.lines import LONGEST_LINE_BYTES
 
 OWN = "arrival_s,input_tokens,output_tokens\n"
+EMPTY = (
+    "t is empty: a load of zero measures nothing; name a trace file with at least two requests."
+)
 MOONCAKE = '{"timestamp": 0, "input_length": 9, "output_length": 5, "hash_ids": [1]}\n'
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 BURSTGPT = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
@@ -114,13 +117,23 @@ def test_times_that_run_backwards_are_refused(tmp_path: Path, content: str, line
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "t is empty; name a trace file with at least two requests."),
-        (b"\xef\xbb\xbf\n \n", "t is empty; name a trace file with at least two requests."),
-        (OWN.encode(), "t has a header but no row; name a file with at least two requests."),
+        (b"", EMPTY),
+        (b"\xef\xbb\xbf\n \n", EMPTY),
+        (
+            OWN.encode(),
+            "t has a header but no row: a load of zero measures nothing; name a file with at "
+            "least two requests.",
+        ),
         (
             OWN.encode() + b"0,9,2\n1,9,0\n",
             "t has 1 usable row; 1 rows have no output tokens (failed request); "
             "a replay needs at least two requests, so name a longer file.",
+        ),
+        (
+            OWN.encode() + b"0,0,2\n1,0,0\n2,9,0\n",
+            "t has 0 usable rows: a load of zero measures nothing; 1 rows have no input tokens; "
+            "2 rows have no output tokens (failed request); a replay needs at least two requests, "
+            "so name a file whose requests have tokens in and out.",
         ),
         (
             b"\x1f\x8b\x08\x00",

@@ -192,8 +192,8 @@ AT_ONCE = replace(TIMED, requests=(Request(0.0, 9, 2), Request(0.0, 9, 2)))
         (
             TIMED,
             {"window": (9.0, 10.0)},
-            "the window 9 s to 10 s of azure.csv holds fewer than two requests; "
-            "choose one within 0 s to 2.5 s.",
+            "the window 9 s to 10 s of azure.csv holds fewer than two requests: a load of zero "
+            "measures nothing; choose one within 0 s to 2.5 s.",
         ),
         (
             LENGTHS,

@@ -130,7 +130,10 @@ ROW = {"arrival_s": 1.0, "input_tokens": 9, "output_tokens": 2}
             json.dumps(ROW),
             " is not a paretune workload; its first line must name `paretune_workload`.",
         ),
-        (HEADER, ":1: no request follows; write the workload again."),
+        (
+            HEADER,
+            ":1: no request follows: a load of zero measures nothing; write the workload again.",
+        ),
         (
             HEADER.replace(": 1,", ": 2,"),
             ":1: `paretune_workload` must be 1, the version this release reads, but got 2; "

@@ -24,7 +24,7 @@ from tuner.study import Loop
 TRAFFIC: dict[str, Any] = {
     "input_tokens": 64,
     "output_tokens": 8,
-    "requests": 12,
+    "requests": 60,
     "request_rate": 4.0,
 }
 
@@ -54,7 +54,7 @@ def served(config: Config, load: Load) -> Measurement:
 
 
 QUICK = (
-    *("--objective=chat", "--input-tokens=64", "--output-tokens=8", "--requests=20"),
+    *("--objective=chat", "--input-tokens=64", "--output-tokens=8", "--requests=60"),
     *("--request-rate=20", "--load=offered", "--gpu=l4", "--gpus=1", "--mlflow=off"),
     "--sla=p95_e2el_ms<=60000",
 )

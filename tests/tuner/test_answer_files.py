@@ -10,7 +10,7 @@ import yaml
 from tests.tuner.conftest import QUICK, Tune
 
 BOTH_LOADS = (*QUICK, "--load=both", "--input-tokens=512", "--output-tokens=64")
-WINNERLESS = (*QUICK[:-1], "--sla=p95_e2el_ms<=1")
+WINNERLESS = (*QUICK[:-1], "--sla=p95_ttft_ms<=1")
 SUMMARY = {
     *("schema_version", "study", "objective", "engine", "engine_version", "simulated"),
     *("uncertainty", "hardware", "model", "workloads", "seed", "trials", "cost", "baseline"),

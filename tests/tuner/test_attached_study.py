@@ -10,7 +10,10 @@ import pytest
 from runners.testing.server import Answer, CompletionServer, Fault
 from tests.tuner.conftest import Ended, Tune
 
-TRAFFIC = ("--input-tokens=30", "--output-tokens=8", "--concurrency=2", "--requests=10")
+TRAFFIC = (
+    *("--input-tokens=30", "--output-tokens=8", "--concurrency=2", "--requests=10"),
+    "--sla=median_e2el_ms<=60000",
+)
 MEASURE = ("measure", "--objective=chat", *TRAFFIC)
 STUDY = ("--objective=chat", *TRAFFIC, "--load=offered", "--mlflow=off")
 KEY = "sk-do-not-print"
@@ -50,9 +53,8 @@ def test_a_url_alone_says_which_engine_is_meant(tune: Tune) -> None:
 
 def test_a_study_of_a_server_is_one_trial_and_exports_nothing(tune: Tune, tmp_path: Path) -> None:
     study = tmp_path / "study"
-    sla = "--sla=p95_e2el_ms<=60000"
     with CompletionServer(Answer(ttft_s=0.005, gap_s=0.001)) as server:
-        ended = tune(*STUDY, "--engine=openai", f"--url={server.url}", sla, f"--output={study}")
+        ended = tune(*STUDY, "--engine=openai", f"--url={server.url}", f"--output={study}")
         again = tune("resume", study, "--mlflow=off")
     assert ended.status == again.status == 0
     summary = read(study / "summary.json")
@@ -68,7 +70,7 @@ def test_a_finished_study_of_a_server_is_shown_when_the_server_is_gone(
 ) -> None:
     study = tmp_path / "study"
     with CompletionServer() as server:
-        tune(*STUDY, f"--url={server.url}", "--sla=p95_e2el_ms<=60000", f"--output={study}")
+        tune(*STUDY, f"--url={server.url}", f"--output={study}")
     ended = tune("show", study)
     assert (ended.status, ended.err) == (0, "")
 

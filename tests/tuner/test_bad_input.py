@@ -253,7 +253,11 @@ def test_what_cannot_be_done_is_refused_with_how_to_mend_it(
     [
         ("nothere.csv", "nothere.csv does not exist; check the path."),
         (".", ". is a folder; name a trace file in it."),
-        ("empty.csv", "empty.csv is empty; name a trace file with at least two requests."),
+        (
+            "empty.csv",
+            "empty.csv is empty: a load of zero measures nothing; name a trace file with at least "
+            "two requests.",
+        ),
         (
             "single.csv",
             "single.csv has 1 usable row; a replay needs at least two requests, so name a longer "
@@ -332,18 +336,18 @@ def test_options_that_contradict_each_other_are_refused(
         ("--hourly-cost", "above 0 and at most 1000000 USD", ["0.0", "-1.0", "nan", "inf"]),
         ("--acceptance-rate", "from 0 to 1", ["-0.1", "1.1", "nan", "inf"]),
         (f"{LENGTHS} --length-spread", "above 0 and at most 1", ["0.0", "-1.0", "1.5", "nan"]),
-        ("--scale-tokens", "above 0 and at most 1000", ["0.0", "-1.0", "nan", "inf"]),
-        ("--requests", "from 2 to 100000", ["0", "1", "-1", "100001"]),
+        ("--scale-tokens", "above 0 and at most 1000", ["-1.0", "nan", "inf"]),
+        ("--requests", "from 2 to 100000", ["1", "-1", "100001"]),
         ("--prefix-share", "from 0 to below 1", ["-0.1", "1.0", "nan", "inf"]),
         (
             "--request-rate",
             "from 0.000001 to 10000 requests/s",
-            ["0.0", "-1.0", "nan", "inf", "1e-300", "1e+300"],
+            ["-1.0", "nan", "inf", "1e-300", "1e+300"],
         ),
-        ("--concurrency", "from 1 to 10000", ["0", "-1", "10001"]),
-        ("--documents", "from 1 to 1000000000000", ["0", "-1", "9" * 30]),
-        ("--output-tokens 5 --input-tokens", "from 1 to 10000000", ["0", "-1", "9" * 30]),
-        ("--input-tokens 5 --output-tokens", "from 1 to 10000000", ["0", "-1", "9" * 30]),
+        ("--concurrency", "from 1 to 10000", ["-1", "10001"]),
+        ("--documents", "from 1 to 1000000000000", ["-1", "9" * 30]),
+        ("--output-tokens 5 --input-tokens", "from 1 to 10000000", ["-1", "9" * 30]),
+        ("--input-tokens 5 --output-tokens", "from 1 to 10000000", ["-1", "9" * 30]),
         ("--trials", "from 1 to 1000000", ["0", "-1", "9" * 30]),
         ("--seed", "from 0 to 4294967295", ["-1", "4294967296"]),
         ("--jobs", "1: this version runs one trial at a time", ["0", "2", "-1"]),
@@ -421,5 +425,5 @@ def test_a_message_is_one_printable_line_of_bounded_length() -> None:
 
 
 def test_a_gpu_count_that_does_not_divide_the_heads_leaves_replicas_only() -> None:
-    spec, _ = resolve(Options(objective="api", gpus=3, requests=4))
+    spec, _ = resolve(Options(objective="api", gpus=3, requests=60))
     assert spec.target.gpus == 3

@@ -9,7 +9,7 @@ import pytest
 from tests.tuner.conftest import Tune
 
 MEASURE = (
-    *("measure", "--objective=chat", "--engine=simulated", "--requests=4", "--request-rate=1"),
+    *("measure", "--objective=chat", "--engine=simulated", "--requests=60", "--request-rate=1"),
     *("--input-tokens=100", "--output-tokens=10"),
 )
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
@@ -106,7 +106,7 @@ def test_a_gpu_without_measured_kernels_falls_back_and_says_so(
             "or a smaller --model.",
         ),
         (
-            ("--gpu=l4", "--gpus=1", "--set=max_model_len=23000"),
+            ("--gpu=l4", "--gpus=1", "--set=max_model_len=23000", "--sla=p95_tpot_ms<=90"),
             "`weights and one longest request fit` must hold (the KV cache must hold one request "
             "of max_model_len = 23000 tokens); --set max_model_len=21760 or --gpus 2 "
             "--set tensor_parallel_size=2 would do.",

@@ -43,7 +43,7 @@ def test_every_latency_and_rate_of_a_winner_has_its_interval(tune: Tune, tmp_pat
 
 
 def test_one_simulated_measurement_has_them_too() -> None:
-    found = measure(Options(objective="chat", gpus=1, requests=10, request_rate=2.0))
+    found = measure(Options(objective="chat", gpus=1, requests=60, request_rate=2.0))
     assert list(found) == ["config", "load", "metrics", "intervals", "sla", "engine"]
     for bound in found["sla"].values():
         assert bound["claim"] in {"met", "broken", "undecided"}

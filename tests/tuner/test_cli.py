@@ -23,7 +23,7 @@ except SystemExit as left:
 loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
 print(sorted(loaded - sys.stdlib_module_names), file=sys.stderr)
 """
-STUDY = "--objective chat --gpus 1 --request-rate 2 --requests 20 --load offered --trials 2"
+STUDY = "--objective chat --gpus 1 --request-rate 2 --requests 60 --load offered --trials 2"
 QUIET = ["--mlflow", "off", "--output", "study", "--quiet"]
 
 

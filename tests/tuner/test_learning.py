@@ -19,10 +19,11 @@ from tuner.folder import Folder
 from tuner.learning import Learning
 from tuner.options import Options
 from tuner.problem import Problem
+from tuner.records import records
 from tuner.spec import StudySpec, deployment_of, problem_of, resolve
 from tuner.taught import taught
 from tuner.teaching import Lessons, kv_offset_tokens
-from tuner.trial import records, try_out
+from tuner.trial import try_out
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 SERVED = Served(gpu="l4", model=MODEL, engine_version="9.9", tensor_parallel_size=1)
@@ -33,8 +34,9 @@ REAL: dict[int, Taught] = {
 
 
 def study(**options: Any) -> tuple[StudySpec, Problem]:
-    traffic = {**TRAFFIC, "requests": 40, "output_tokens": 32, "load": "offered"}
-    asked = Options(**{"objective": "chat", "gpu": "l4", "gpus": 1, **traffic, **options})
+    traffic = {**TRAFFIC, "requests": 60, "output_tokens": 32, "load": "offered"}
+    on = {"objective": "chat", "gpu": "l4", "gpus": 1, "sla": "p95_tpot_ms<=900"}
+    asked = Options(**{**on, **traffic, **options})
     spec, flows = resolve(asked)
     return spec, problem_of(spec, tuple(flow.workload for flow in flows))
 

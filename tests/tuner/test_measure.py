@@ -13,7 +13,7 @@ from tuner.options import Options
 SMALL: dict[str, Any] = {
     "objective": "chat",
     "gpus": 1,
-    "requests": 10,
+    "requests": 60,
     "request_rate": 2.0,
     "input_tokens": 200,
     "output_tokens": 20,
@@ -30,7 +30,7 @@ def test_a_measurement_says_what_was_measured_under_which_load() -> None:
     assert answer["load"] == {
         "objective": "chat",
         "source": "lengths from the command line, Poisson arrivals",
-        "requests": 10,
+        "requests": 60,
         "request_rate": pytest.approx(2.0),
         "concurrency": None,
         "notes": [],
@@ -44,7 +44,7 @@ def test_a_measurement_says_what_was_measured_under_which_load() -> None:
         "gpu": "h100_sxm",
         "gpus": 1,
     }
-    assert answer["metrics"]["completed"] == 10
+    assert answer["metrics"]["completed"] == 60
     assert answer["sla"] == {
         "p95_ttft_ms<=900": {
             "limit": 900.0,
@@ -130,7 +130,7 @@ def test_the_same_seed_measures_the_same() -> None:
             "max_num_batched_tokens=256; change a --set or --range.",
         ),
         (
-            {"set": ["max_model_len=23552"], "gpu": "l4"},
+            {"set": ["max_model_len=23552"], "gpu": "l4", "sla": "p95_tpot_ms<=90"},
             "`weights and one longest request fit` must hold (the KV cache must hold one request "
             "of max_model_len = 23552 tokens); --set max_model_len=21760 or --gpus 2 "
             "--set tensor_parallel_size=2 would do.",
@@ -161,7 +161,7 @@ def test_the_command_prints_json_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    asked = "--objective chat --gpus 1 --requests 10 --request-rate 2 --input-tokens 200"
+    asked = "--objective chat --gpus 1 --requests 60 --request-rate 2 --input-tokens 200"
     with pytest.raises(SystemExit) as left:
         main(["measure", *asked.split(), "--output-tokens", "20"])
     out, err = capsys.readouterr()

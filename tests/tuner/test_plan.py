@@ -12,7 +12,7 @@ from tuner.trial import Outcome
 SMALL: dict[str, Any] = {
     "objective": "chat",
     "gpus": 2,
-    "requests": 10,
+    "requests": 60,
     "load": "offered",
     "request_rate": 2.0,
     "input_tokens": 200,
@@ -40,7 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_plan_says_what_is_served_and_what_is_promised() -> None:
     lines = planned(sla="p95_ttft_ms<=700")
     assert " meta-llama/Llama-3.1-8B-Instruct on 2 x h100_sxm. " in lines[0]
-    served = "chat: 10 requests, lengths from the command line, Poisson arrivals"
+    served = "chat: 60 requests, lengths from the command line, Poisson arrivals"
     assert section(lines, served) == ["SLA: p95_ttft_ms<=700 (--sla)"]
 
 
@@ -87,18 +87,24 @@ def test_a_plan_shows_what_is_tried_first(folder: Path) -> None:
 
 def test_a_plan_predicts_the_cost_in_engine_time() -> None:
     trials, budget = planned(trials=100)[-1], planned(budget="1h")[-1]
-    each = re.match(r"Predicted: (\d+) s of engine time a trial, ", trials)
+    each = re.match(
+        r"Predicted: (\d+) s of engine time a trial that is measured whole and (\d+) s to confirm "
+        "a finalist: ",
+        trials,
+    )
     assert each is not None
-    each_s = int(each[1])
+    each_s, confirming_s = int(each[1]), int(each[2])
+    assert 10 * 40 < confirming_s < 10 * each_s  # five pairs of launches
+    hours = (each_s * 100 + confirming_s) / 3600
     assert trials == (
-        f"{each[0]}{each_s * 100 / 3600:.1f} h for 100 trials ({each_s * 200 / 3600:.1f} "
-        "GPU-hours), by simulating the default config."
+        f"{each[0]}at most {hours:.1f} h for 100 trials ({2 * hours:.1f} GPU-hours), by "
+        "simulating the default config."
     )
     tried = re.fullmatch(
-        f"{each[0]}about (\\d+) trials in the budget, by simulating the default config.", budget
+        f"{each[0]}at least (\\d+) trials in the budget, by simulating the default config.", budget
     )
     assert tried is not None
-    assert int(tried[1]) == pytest.approx(3600 / each_s, abs=1)
+    assert int(tried[1]) == pytest.approx((3600 - confirming_s) / each_s, abs=1)
 
 
 def test_a_plan_says_when_the_default_config_would_fail(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +114,7 @@ def test_a_plan_says_when_the_default_config_would_fail(monkeypatch: pytest.Monk
 
 
 def test_a_plan_of_a_preset_says_what_would_be_offered() -> None:
-    lines = plan(Options(objective="chat", gpus=1, requests=10)).splitlines()
+    lines = plan(Options(objective="chat", gpus=1, requests=60)).splitlines()
     [offered] = [line for line in lines if line.startswith("chat: offering ")]
     assert " req/s, 70 % of the default config's capacity of " in offered
 

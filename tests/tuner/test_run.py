@@ -19,7 +19,7 @@ from tuner.problem import Problem
 from tuner.spec import problem_of
 
 BOTH_LOADS = (*QUICK, "--load=both", "--input-tokens=512", "--output-tokens=64")
-WINNERLESS = (*QUICK[:-1], "--sla=p95_e2el_ms<=1")
+WINNERLESS = (*QUICK[:-1], "--sla=p95_ttft_ms<=1")
 SUMMARY = {
     *("schema_version", "study", "objective", "engine", "engine_version", "simulated"),
     *("uncertainty", "hardware", "model", "workloads", "seed", "trials", "cost", "baseline"),
@@ -66,7 +66,7 @@ def test_without_a_winner_the_answer_is_written_all_the_same(tmp_path: Path, tun
     assert ended.status == 3
     summary = json.loads(ended.out)
     assert summary["best"]["interactive"] is None
-    assert summary["infeasible"]["binding"] == "p95_e2el_ms<=1"
+    assert summary["infeasible"]["binding"] == "p95_ttft_ms<=1"
     assert not (folder / "best" / "interactive.yaml").exists()
     again = tune("resume", folder, "--json")
     assert (again.status, untimed(json.loads(again.out))) == (0, untimed(summary))

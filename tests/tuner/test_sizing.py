@@ -18,7 +18,7 @@ def test_a_preset_is_offered_at_70_percent_of_the_defaults_capacity(
     sized, _ = size_to_default(problem, replay, ("chat",), said.append)
     case = problem.cases[0]
     with replay.launch(problem.space.default()) as engine:
-        capacity = find_capacity(engine, case.workload, case.profile.sla).capacity
+        capacity = find_capacity(engine, case.draws, case.profile.sla).capacity
     assert sized.cases[0].workload.request_rate == pytest.approx(0.7 * capacity)
     assert said == [
         f"chat: offering {0.7 * capacity:.3g} req/s, 70 % of the default config's capacity of "

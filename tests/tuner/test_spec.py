@@ -24,7 +24,7 @@ from tuner.spec import (
 )
 from tuner.target import Target
 
-SMALL: dict[str, Any] = {"objective": "api", "requests": 4}
+SMALL: dict[str, Any] = {"objective": "api", "requests": 60}
 
 
 def spec_of(**options: Any) -> StudySpec:
@@ -68,7 +68,8 @@ def test_a_study_is_resolved_to_all_that_decides_its_outcome() -> None:
         trials=40,
         budget_s=None,
         seed=0,
-        requests=4,
+        pairs=5,
+        requests=60,
         allow_lossy=False,
         allow_scheduler_class=False,
         sized_to_default=("chat",),
@@ -115,7 +116,7 @@ def test_two_studies_differ_in_the_options_that_say_so() -> None:
 
 
 def test_the_promise_of_the_command_line_replaces_the_presets_own() -> None:
-    [profile] = spec_of(sla="p99_e2el_ms<=9000").profiles
+    [profile] = spec_of(sla="p99_e2el_ms<=9000", requests=300).profiles
     assert profile.sla == (Bound("p99_e2el_ms", "<=", 9000.0, "--sla"),)
 
 
@@ -126,7 +127,7 @@ def test_a_deadline_is_a_promise_about_the_whole_batch() -> None:
 
 
 def test_all_is_the_four_representatives_each_on_its_own_traffic() -> None:
-    spec, flows = resolve(Options(objective="all", requests=4))
+    spec, flows = resolve(Options(objective="all", requests=60))
     names = ("rag", "chat", "reasoning", "summarize")
     assert spec.objective == "all"
     assert tuple(profile.name for profile in spec.profiles) == names
@@ -241,7 +242,7 @@ def test_a_model_may_be_given_as_a_folder(tmp_path: Path) -> None:
         '"num_attention_heads": 4, "intermediate_size": 128, "vocab_size": 100, '
         '"max_position_embeddings": 2048}'
     )
-    spec = spec_of(model=str(tmp_path), set=["max_model_len=2048"])
+    spec = spec_of(model=str(tmp_path), set=["max_model_len=2048"], requests=80)
     assert deployment_of(spec).model.num_hidden_layers == 2
     assert deployment_of(spec).max_model_len == 2048
 

@@ -17,7 +17,7 @@ from tuner.plan import plan
 from tuner.spec import from_json, resolve, to_json
 
 NGRAM = "speculative_config=ngram"
-ASKED: dict[str, Any] = {"objective": "chat", "requests": 4}
+ASKED: dict[str, Any] = {"objective": "chat", "requests": 60}
 
 
 def answered(folder: Path) -> list[dict[str, Any]]:

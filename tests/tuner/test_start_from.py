@@ -11,7 +11,7 @@ from tuner.options import Options
 from tuner.spec import resolve, space_of
 from tuner.start_from import read_settings
 
-SPACE: SearchSpace = space_of(resolve(Options(objective="api", requests=4))[0])
+SPACE: SearchSpace = space_of(resolve(Options(objective="api", requests=60))[0])
 
 
 def refusal(file: Path, text: str) -> str:

@@ -3,11 +3,13 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
+from results.record import TrialRecord
 from results.summary import summarise
 from runners.replay import ReplayRunner
 from tests.tuner.conftest import MakeLoop, configs, served
 from tuner import answer
 from tuner.study import Loop
+from tuner.tell import told
 
 
 def test_the_default_config_comes_first_then_two_presets_then_the_sampler(
@@ -29,14 +31,23 @@ def test_a_study_of_one_trial_tries_the_default_config(make_loop: MakeLoop) -> N
     assert configs(loop.records) == [dict(loop.problem.space.default())]
 
 
+def told_values(loop: Loop, record: TrialRecord) -> list[float | None]:
+    """A record's own values; of a trial that was stopped, the best complete one's or worse."""
+    case = loop.problem.case(record.objective)
+    goals = case.profile.values(capacity=True)
+    if record.complete:
+        return [record.metric(goal.load, goal.metric) for goal in goals]
+    earlier = [r for r in loop.records if r.number < record.number]
+    return [*told(loop.problem, case, record, earlier)[0]]
+
+
 def test_the_values_and_constraints_told_are_the_profiles_in_the_order_of_their_names(
     make_loop: MakeLoop,
 ) -> None:
     loop = make_loop(trials=4)
     loop.run()
     for trial, record in zip(loop.studies[0].trials, loop.records, strict=True):
-        capacity, offered = record.loads["capacity"], record.loads["offered"]
-        assert trial.values == [capacity["capacity_per_gpu"], offered["p95_ttft_ms"]]
+        assert trial.values == told_values(loop, record)
         assert list(trial.constraints.items()) == [
             (name, record.sla[name].excess) for name in ("p95_tpot_ms<=40", "p95_ttft_ms<=500")
         ]
@@ -164,10 +175,7 @@ def test_in_all_each_launch_is_measured_on_every_workload_and_told_to_every_stud
         asked = [loop.problem.space.within(trial.params) for trial in study.trials]
         assert asked == configs(mine)
         assert [list(t.constraints) for t in study.trials] == [[b.name for b in case.sla]] * 6
-        goals = case.values(capacity=True)
-        assert [t.values for t in study.trials] == [
-            [r.metric(goal.load, goal.metric) for goal in goals] for r in mine
-        ]
+        assert [t.values for t in study.trials] == [told_values(loop, r) for r in mine]
 
 
 def test_in_all_the_studies_take_turns_to_ask(make_loop: MakeLoop) -> None:
@@ -195,6 +203,6 @@ def _facts(loop: Loop) -> Any:
     from tuner.spec import resolve
 
     spec, _ = resolve(
-        Options(objective="chat", input_tokens=64, output_tokens=8, requests=12, load="offered")
+        Options(objective="chat", input_tokens=64, output_tokens=8, requests=60, load="offered")
     )
     return answer.facts("study", spec, loop.problem, loop.runner.description)

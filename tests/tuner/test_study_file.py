@@ -118,7 +118,8 @@ def test_a_mistake_is_told_with_its_line(file: Path, text: str, message: str) ->
         ("{trace: ''}", "`workload.trace` must have at least 1 character, but is ''."),
         (
             "{trace: a, window: [5, 5]}",
-            "`workload` cannot be used: `window` must be [from, to] with from < to.",
+            "`workload` cannot be used: `window` must be [from, to] with from < to; any other "
+            "holds no request, and a load of zero measures nothing.",
         ),
         (
             "{trace: a, window: [5, .inf]}",
@@ -131,7 +132,7 @@ def test_a_mistake_is_told_with_its_line(file: Path, text: str, message: str) ->
         ),
         (
             "{trace: a, scale_tokens: 0}",
-            "`workload.scale_tokens` must be above 0, but is 0.",
+            "`workload.scale_tokens` must be above 0, but is 0: a load of zero measures nothing.",
         ),
         (
             "{trace: a, prefix_share: 0.1}",
@@ -150,7 +151,8 @@ def test_a_mistake_is_told_with_its_line(file: Path, text: str, message: str) ->
         ("{lengths: {input: {tokens: 1}}}", "`workload.lengths` needs `output`."),
         (
             "{lengths: {input: {tokens: 0}, output: {tokens: 1}}}",
-            "`workload.lengths.input.tokens` must be at least 1, but is 0.",
+            "`workload.lengths.input.tokens` must be at least 1, but is 0: a load of zero "
+            "measures nothing.",
         ),
         (
             "{lengths: {input: {tokens: true}, output: {tokens: 1}}}",
@@ -267,7 +269,7 @@ def resolved_or_refused(text: str | bytes) -> None:
         (Path(folder) / "good.csv").write_text("input_tokens,output_tokens\n9,2\n8,3\n")
         file = Path(folder) / "junk.yaml"
         file.write_bytes(text.encode() if isinstance(text, str) else text)
-        answer = answer_to(Options(objective=str(file), requests=4))
+        answer = answer_to(Options(objective=str(file), requests=60))
         assert isinstance(answer, StudySpec) or len(answer.splitlines()) == 1
 
 

@@ -28,10 +28,11 @@ SMALL: dict[str, Any] = {
     "objective": "chat",
     "gpu": "l4",
     "gpus": 1,
-    "requests": 10,
+    "requests": 60,
     "request_rate": 0.5,
     "input_tokens": 200,
     "output_tokens": 20,
+    "sla": "p95_tpot_ms<=90",
 }
 
 

@@ -118,8 +118,8 @@ def test_traffic_of_which_nothing_fits_is_refused() -> None:
     with pytest.raises(BadInput) as caught:
         traffic_of("chat", input_tokens=5000, output_tokens=10, longest_tokens=4096)
     assert str(caught.value) == (
-        "0 of the 6 requests of the chat traffic fit into 4096 tokens; ask for shorter lengths or "
-        "a larger max_model_len."
+        "0 of the 6 requests of the chat traffic fit into 4096 tokens: a load of zero measures "
+        "nothing; ask for shorter lengths or a larger max_model_len."
     )
 
 

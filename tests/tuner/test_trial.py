@@ -8,7 +8,8 @@ from runners.replay import Answer, ReplayRunner
 from search_spaces import Config
 from tests.tuner.conftest import MakeLoop, served
 from tuner.problem import Problem
-from tuner.trial import records, ruled_out, try_out
+from tuner.records import records, ruled_out
+from tuner.trial import try_out
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """One quadrant's winner of a study, read back as what exports are rendered from."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from results.export.serving import (
     our_settings,
 )
 from results.export.vllm import lossy_settings
-from results.record import TrialRecord
 from search_spaces import Config
 from search_spaces.vllm_rules import kv_dtype, kv_tokens
 from tuner.errors import BadInput
@@ -70,7 +68,7 @@ def winner(folder: Path, quadrant: str, *, model: str | None, storage_url: str |
         gpu=study.spec.target.hardware,
         gpus=study.spec.target.gpus,
         memory=_memory(study.spec, config),
-        start_s=None if study.spec.simulated else _start_s(study.records, study.relaunched),
+        start_s=None if study.spec.simulated else _start_s(study),
         costs=_costs(study, best, which),
     )
     return Winner(serving, origin, study.spec.target.command)
@@ -97,14 +95,10 @@ def _why_none(summary: dict[str, Any], quadrant: Quadrant) -> str:
     return f"{quadrant} has no winner: {why}; these have one: {', '.join(won)}."
 
 
-def _start_s(records: Sequence[TrialRecord], relaunched: Sequence[TrialRecord]) -> float | None:
-    """The longest time a launch took besides its loads."""
-    launches: dict[int, TrialRecord] = {}
-    for record in [*records, *relaunched]:
-        if record.launch_id is not None and record.failure is None:
-            launches.setdefault(record.launch_id, record)
-    spent = [record.engine_s - record.measured_s for record in launches.values()]
-    return max(spent, default=None)
+def _start_s(study: Read) -> float | None:
+    """The longest launch that was measured."""
+    launches = [record.launch_s for record in [*study.records, *study.confirmations]]
+    return max((launch_s for launch_s in launches if launch_s), default=None)
 
 
 def _memory(spec: StudySpec, config: Config) -> Memory | None:

@@ -1,15 +1,17 @@
 """Progress where there is no terminal: one line per trial."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self, TextIO
 
 from objectives import Quadrant
 from results.record import TrialRecord
 from search_spaces import Config
-from tuner.progress.state import State
+from tuner.progress.state import Pace, State
 from tuner.progress.words import (
     config_words,
+    confirming_words,
     done_words,
     engine_words,
     eta_words,
@@ -25,10 +27,13 @@ GAP = "  "
 class Lines:
     """``7/40  trial 6  tp2 seqs 256 tokens 8192 wait 0  met  p95 TTFT 212 ms  ETA 1 min 12 s``."""
 
-    def __init__(self, stream: TextIO, knobs: Sequence[str]) -> None:
+    def __init__(
+        self, stream: TextIO, knobs: Sequence[str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._stream = stream
         self._knobs = knobs
         self._tried = 0
+        self._confirming = Pace(clock)
 
     def __enter__(self) -> Self:
         return self
@@ -63,6 +68,10 @@ class Lines:
             eta_words(eta_s or None),
         ]
         self.note(spaced(GAP.join(part for part in parts if part)))
+
+    def confirming(self, done: int, of: int, arm: str, pair: int) -> None:
+        self._confirming.begins(done)
+        self.note(spaced(confirming_words(done, of, arm, pair, self._confirming.eta_s(done, of))))
 
     def note(self, sentence: str) -> None:
         print(sentence, file=self._stream, flush=True)

@@ -14,9 +14,10 @@ from results.record import TrialRecord
 from results.text.figures import duration
 from results.text.layout import DASH
 from search_spaces import Config
-from tuner.progress.state import State
+from tuner.progress.state import Pace, State
 from tuner.progress.words import (
     config_words,
+    confirming_words,
     engine_words,
     eta_words,
     goal_words,
@@ -34,6 +35,7 @@ class Live:
         self._clock = clock
         self._entered_s = self._told_s = clock()
         self._tried = 0
+        self._confirming = Pace(clock)
         self._state: State | None = None
         self._best: Mapping[Quadrant, TrialRecord | None] = dict.fromkeys(Quadrant)
         self._now = self._last = ""
@@ -75,6 +77,11 @@ class Live:
         self._state, self._best, self._now = state, dict(best), ""
         trial = origin_words(records[0].number, records[0].origin)
         self._last = f"{trial}: {', '.join(outcome(records))}"
+        self._live.refresh()
+
+    def confirming(self, done: int, of: int, arm: str, pair: int) -> None:
+        self._confirming.begins(done)
+        self._now = confirming_words(done, of, arm, pair, self._confirming.eta_s(done, of))
         self._live.refresh()
 
     def note(self, sentence: str) -> None:

@@ -35,5 +35,8 @@ class Silent:
     ) -> None:
         pass
 
+    def confirming(self, done: int, of: int, arm: str, pair: int) -> None:
+        pass
+
     def note(self, sentence: str) -> None:
         pass

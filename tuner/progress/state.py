@@ -1,6 +1,6 @@
 """How far a study is, and what anything that shows it can be told."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -36,6 +36,23 @@ class State:
         return max(0.0, min(left)) * self.elapsed_s / tried if left else None
 
 
+class Pace:
+    """How long what is counted takes, from the first that this run begins."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._first: tuple[int, float] | None = None
+
+    def begins(self, done: int) -> None:
+        self._first = self._first or (done, self._clock())
+
+    def eta_s(self, done: int, of: int) -> float | None:
+        """Time left; ``None`` before one has been done."""
+        if self._first is None or done == self._first[0]:
+            return None
+        return (self._clock() - self._first[1]) / (done - self._first[0]) * (of - done)
+
+
 class Progress(Protocol):
     """What is shown while a study runs; on leaving, the terminal is as it was."""
 
@@ -59,6 +76,10 @@ class Progress(Protocol):
         state: State,
     ) -> None:
         """A launch has its answer: one record per objective."""
+        ...
+
+    def confirming(self, done: int, of: int, arm: str, pair: int) -> None:
+        """Of the launches that confirm the finalists, another begins."""
         ...
 
     def note(self, sentence: str) -> None:

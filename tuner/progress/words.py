@@ -52,7 +52,9 @@ def outcome(records: Sequence[TrialRecord]) -> list[str]:
 
 
 def _verdict(record: TrialRecord) -> str:
-    """Its worst verdict, with the bound that is missed by most."""
+    """Its worst verdict, with the bound that is missed by most, or why it was stopped."""
+    if record.stopped_early:
+        return f"stopped: {record.why_stopped}"
     for verdict in (Verdict.BROKEN, Verdict.UNDECIDED):
         bounds = {name: j.excess for name, j in record.sla.items() if j.verdict is verdict}
         if bounds:
@@ -84,6 +86,12 @@ def newly_best(
     """Numerals of the quadrants that these records now lead."""
     numbers = {record.number for record in records}
     return [q.numeral for q, r in best.items() if r is not None and r.number in numbers]
+
+
+def confirming_words(done: int, of: int, arm: str, pair: int, eta_s: float | None) -> str:
+    """``confirming 3/10  pair 2  default  ETA 40 s``."""
+    parts = (f"confirming {done + 1}/{of}", f"pair {pair}", arm, eta_words(eta_s))
+    return "  ".join(part for part in parts if part)
 
 
 def done_words(state: State) -> str:

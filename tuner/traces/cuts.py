@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from objectives.workload import Request
 from tuner.errors import BadInput
+from tuner.limits import of_zero
 from tuner.traces.trace import Trace, with_full_blocks
 
 Notes = tuple[str, ...]
@@ -25,7 +26,8 @@ def within(trace: Trace, window: tuple[float, float] | None) -> Cut:
     if len(kept) < 2:
         raise BadInput(
             f"the window {start_s:g} s to {end_s:g} s of {trace.name} holds fewer than two "
-            f"requests; choose one within 0 s to {trace.requests[-1].arrival_s:g} s."
+            f"requests{of_zero(len(kept))}; choose one within 0 s to "
+            f"{trace.requests[-1].arrival_s:g} s."
         )
     note = (
         f"{len(kept):,} of {len(trace.requests):,} requests arrive in the window "

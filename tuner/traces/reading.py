@@ -8,6 +8,7 @@ from pathlib import Path
 
 from objectives.workload import Request, Workload
 from tuner.errors import BadInput
+from tuner.limits import of_zero
 from tuner.traces.layout import Layout, layout_of
 from tuner.traces.lines import csv_cells, csv_rows, json_row, plain, read_lines
 from tuner.traces.row import Row
@@ -27,7 +28,9 @@ def read_trace(path: Path) -> Trace:
     lines = read_lines(path)
     first = next(lines, None)
     if first is None:
-        raise BadInput(f"{path} is empty; name a trace file with at least two requests.")
+        raise BadInput(
+            f"{path} is empty{of_zero(0)}; name a trace file with at least two requests."
+        )
     if not first.is_json:
         header = [plain(column) for column in csv_cells(first)]
         return _trace(path, layout_of(header, first.place), csv_rows(header, lines))
@@ -41,7 +44,9 @@ def read_trace(path: Path) -> Trace:
 def _trace(path: Path, layout: Layout, rows: Iterator[Row]) -> Trace:
     first = next(rows, None)
     if first is None:
-        raise BadInput(f"{path} has a header but no row; name a file with at least two requests.")
+        raise BadInput(
+            f"{path} has a header but no row{of_zero(0)}; name a file with at least two requests."
+        )
     skipped: Counter[str] = Counter()
     requests, given = [], None
     for request, row in _usable(layout, chain([first], rows), skipped):
@@ -123,7 +128,8 @@ def _replayable(path: Path, trace: Trace) -> Trace:
     if count >= (2 if trace.timed else 1):
         return trace
     skipped = "".join(f"; {rows:,} rows have {reason}" for reason, rows in trace.skipped.items())
+    other = "a longer file" if count else "a file whose requests have tokens in and out"
     raise BadInput(
-        f"{path} has {count} usable row{'s' * (count != 1)}{skipped}; "
-        "a replay needs at least two requests, so name a longer file."
+        f"{path} has {count} usable row{'s' * (count != 1)}{of_zero(count)}{skipped}; "
+        f"a replay needs at least two requests, so name {other}."
     )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from objectives.arrivals import Empirical, Synthetic, poisson
 from objectives.workload import Request, Workload
 from tuner.errors import BadInput
+from tuner.limits import of_zero
 from tuner.traces.cuts import Notes, scaled, short_enough, spread, within
 from tuner.traces.trace import Trace
 
@@ -81,8 +82,9 @@ def _skipped(trace: Trace) -> Notes:
 def _refuse_too_few(kept: Sequence[Request], trace: Trace) -> None:
     if len(kept) < (2 if trace.timed else 1):
         raise BadInput(
-            f"`longest_tokens` leaves {len(kept)} of the requests of {trace.name}; a replay "
-            "needs at least two requests, so raise it or lower `scale_tokens`."
+            f"`longest_tokens` leaves {len(kept)} of the requests of {trace.name}"
+            f"{of_zero(len(kept))}; a replay needs at least two requests, so raise it "
+            "or lower `scale_tokens`."
         )
 
 

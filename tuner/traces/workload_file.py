@@ -9,6 +9,7 @@ from typing import Any
 
 from objectives.workload import Request, Workload
 from tuner.errors import BadInput
+from tuner.limits import of_zero
 from tuner.traces.lines import json_row, read_lines
 from tuner.traces.row import Row
 
@@ -82,7 +83,9 @@ def workload_of(header: Row, rows: Iterable[Row]) -> Workload:
         concurrency = header.tokens("concurrency", least=1)
     requests = tuple(_requests(rows))
     if not requests:
-        raise BadInput(f"{header.place}: no request follows; write the workload again.")
+        raise BadInput(
+            f"{header.place}: no request follows{of_zero(0)}; write the workload again."
+        )
     return Workload(
         name=name,
         requests=requests,

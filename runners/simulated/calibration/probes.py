@@ -58,7 +58,7 @@ def twin(
     Args:
         blocks: of each replica's KV cache.
     """
-    load = replace(load, workload=in_kv_blocks(load.workload), hopeless=None)
+    load = replace(load, workload=in_kv_blocks(load.workload), watch=None)
     limits = limits_of(
         SchedulerSettings.of(config),
         group_tokens=load.workload.block_tokens,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from objectives import Load, RequestResult, Workload
-from objectives.workload import Misses
+from objectives.workload import Watch
 from runners.simulated.compiled.loop import drain, offer, offer_closed
 from runners.simulated.compiled.speculation import Model
 from runners.simulated.compiled.state import (
@@ -104,25 +104,21 @@ def _offered(load: Load, state: State, limits: Limits, model: Model) -> float:
     if load.workload.concurrency is not None:
         slots = min(load.workload.concurrency, number)
         return offer_closed(state, limits, model, slots, float(load.patience_s))
-    misses = load.hopeless() if load.hopeless else None
-    for first, last in batches(number, checked=misses is not None):
+    watch = load.watch() if load.watch else None
+    for first, last in batches(number, checked=watch is not None):
         heard = int(state.finished_number[0])
         offer(state, limits, model, first, last)
         finished = state.sequences[state.finished[heard : state.finished_number[0]]]
-        if misses and _hopeless(misses, finished):
+        if watch and _over(watch, finished):
             return math.inf
     end_s = float(state.sequences["arrival_s"][-1] + load.patience_s)
     drain(state, limits, model, end_s)
     return end_s
 
 
-def _hopeless(misses: Misses, finished: Records) -> bool:
-    certain = False
-    for result in _results(finished):
-        assert result.ttft_ms is not None
-        assert result.e2el_ms is not None
-        certain |= misses.certain(result.ttft_ms, result.e2el_ms, result.output_tokens)
-    return certain
+def _over(watch: Watch, finished: Records) -> bool:
+    told = zip(_results(finished), finished["finish_s"].tolist(), strict=True)
+    return any([watch.over(result, finish_s) for result, finish_s in told])
 
 
 def _results(sequences: Records) -> tuple[RequestResult, ...]:

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,12 +124,13 @@ def test_what_is_unanswered_when_patience_ends_has_no_latency(concurrency: int |
     assert run.errors == {}
 
 
-def test_a_run_ends_when_its_verdict_is_certain() -> None:
-    class Misses:
-        def certain(self, ttft_ms: float, e2el_ms: float, output_tokens: int) -> bool:
-            return output_tokens == 5
+def test_a_run_ends_when_its_watch_has_seen_enough() -> None:
+    class Second:
+        def over(self, result: RequestResult, now_s: float) -> bool:
+            assert now_s >= result.arrival_s
+            return result.output_tokens == 5
 
-    load = Load(workload=workload(3, spacing_s=600.0), hopeless=Misses)
+    load = Load(workload=workload(3, spacing_s=600.0), watch=Second)
     quick = replace(load, workload=load.workload.at_rate(math.inf))
     with CompletionServer(lambda asked, _: hanging(asked, 6)) as server:
         run = offered(server, quick)
@@ -140,20 +140,6 @@ def test_a_run_ends_when_its_verdict_is_certain() -> None:
 
 def hanging(body: dict[str, object], output_tokens: int) -> Answer:
     return Answer(fault=Fault.HANG if body["max_tokens"] == output_tokens else None)
-
-
-def test_a_run_ends_when_it_is_told_to_stop() -> None:
-    seen: list[int] = []
-
-    def stop(results: Sequence[RequestResult]) -> bool:
-        seen.append(len(results))
-        return len(results) >= 2
-
-    load = Load(workload=workload(4, spacing_s=0.0))
-    with CompletionServer(lambda asked, _: hanging(asked, 6)) as server:
-        run = offered(server, load, stop=stop)
-    assert seen[-1] >= 2
-    assert [result.completed for result in run.results] == [True, True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -245,15 +231,16 @@ def test_nothing_is_left_after_a_run() -> None:
 
 
 def test_nothing_is_left_after_an_interrupt() -> None:
-    def interrupted(_: Sequence[RequestResult]) -> bool:
-        raise KeyboardInterrupt
+    class Interrupted:
+        def over(self, result: RequestResult, now_s: float) -> bool:
+            raise KeyboardInterrupt
 
     before = children(), descriptors()
     with (
         CompletionServer(lambda asked, _: hanging(asked, 6)) as server,
         pytest.raises(KeyboardInterrupt),
     ):
-        offered(server, Load(workload=workload()), stop=interrupted)
+        offered(server, Load(workload=workload(), watch=Interrupted))
     assert (children(), descriptors()) == before
 
 

@@ -1,8 +1,7 @@
-import math
-
 import pytest
 
-from objectives import Load, Request, RequestResult, Workload
+from objectives import Load, Request, RequestResult, Workload, parse_sla
+from objectives.sequential import MissCount
 from runners.base import EngineError, FailureKind
 from runners.load.job import Finished
 from runners.load.tally import Tally
@@ -100,20 +99,10 @@ def test_requests_that_arrive_all_at_once_leave_one_after_the_other() -> None:
 
 
 def test_a_failed_request_is_a_miss_of_any_bound() -> None:
-    counted: list[tuple[float, float, int]] = []
-
-    class Counts:
-        def certain(self, ttft_ms: float, e2el_ms: float, output_tokens: int) -> bool:
-            counted.append((ttft_ms, e2el_ms, output_tokens))
-            return len(counted) == 2
-
-    offered = Load(workload=load().workload, hopeless=Counts)
-    tally = told(offered, answer(0), failed(1, "HTTP 500: no"))
-    assert tally.hopeless
-    assert counted[0] == (100.0, 500.0, 20)
-    tpot_ms = (counted[1][1] - counted[1][0]) / 19
-    assert min(counted[1][0], tpot_ms) > 1e12
-    assert math.isfinite(tpot_ms)
+    bounds = parse_sla("p90_ttft_ms<=1000")
+    offered = Load(workload=load(9).workload, watch=lambda: MissCount(bounds, 9))
+    assert not told(offered, answer(0)).over
+    assert told(offered, answer(0), failed(1, "HTTP 500: no")).over
 
 
 def test_errors_of_too_many_kinds_are_counted_together() -> None:

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from objectives import Load
-from objectives.sla import MissCount, parse_sla
+from objectives.sequential import MissCount
+from objectives.sla import parse_sla
 from runners.simulated import is_compiled
 from runners.simulated.compiled.jit import is_kept, kept
 from runners.simulated.compiled.serve import Totals, limits_of, serve
@@ -101,7 +102,7 @@ def test_compiled_or_not_a_run_ends_once_its_verdict_is_certain(case: Case, limi
     requests = tuple(sorted(case.requests * 5, key=lambda request: request.arrival_s))
     bounds = parse_sla(f"p50_ttft_ms<={limit_ms}")
     load = replace(
-        replace(case, requests=requests).load, hopeless=lambda: MissCount(bounds, len(requests))
+        replace(case, requests=requests).load, watch=lambda: MissCount(bounds, len(requests))
     )
     assert compiled(case, load)[0] == plain(case, load)[0]
 

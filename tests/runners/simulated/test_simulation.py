@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from objectives import Load, Measurement, Request, RequestResult, Workload
-from objectives.sla import MissCount, holds, parse_sla
+from objectives.sequential import MissCount
+from objectives.sla import holds, parse_sla
 from runners.simulated.replica import Replica, StepEvent
 from runners.simulated.simulation import Run, simulate
 
@@ -120,7 +121,7 @@ def test_a_hopeless_run_ends_before_its_last_arrivals(replica: Build) -> None:
     bounds = parse_sla("p90_ttft_ms<=2500")
     requests = [Request(at_s, 4, 2) for at_s in range(20)]
     offered = load(*requests)
-    early = replace(offered, hopeless=lambda: MissCount(bounds, 20))
+    early = replace(offered, watch=lambda: MissCount(bounds, 20))
     # Two steps each, one at a time, so request n starts n seconds late; two of 20 may be late. The
     # verdict is looked at after sixteen arrivals.
     run = simulate(early, [replica(max_num_seqs=1)])
@@ -146,7 +147,7 @@ def test_a_run_that_ends_early_comes_to_the_verdict_of_the_full_one(
     bounds = parse_sla(sla)
     requests = [Request(sum(gaps_s[:i]), 60, 10 + i % 7) for i in range(len(gaps_s))]
     full = load(*requests, patience_s=patience_s)
-    early = replace(full, hopeless=lambda: MissCount(bounds, len(requests)))
+    early = replace(full, watch=lambda: MissCount(bounds, len(requests)))
 
     def verdict(offered: Load) -> bool:
         engines = [replica(steps=uneven(), max_num_seqs=3) for _ in range(replicas)]

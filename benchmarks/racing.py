@@ -1,0 +1,188 @@
+"""What stopping trials early saves, what it costs, and how often it is wrong.
+
+    python -m benchmarks.racing [--trials 30] [--seeds 3] [--out JSON]
+
+Each study runs twice with the same seed, stopping trials and measuring all of them whole. The
+engine is the simulated one, its runs made noisy (`noisy.py`), so that the truth of every config is
+known. A stop is wrong when the trial would, in truth, win a quadrant over the best config of that
+moment by more than one per cent. Prints JSON.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import optuna
+from benchmarks.search_efficiency.under_test import NoFolder
+from scipy.stats import beta
+
+from benchmarks.machine import options, publish
+from benchmarks.noisy import Noise, NoisyRunner
+from benchmarks.noisy_studies import Study, studies
+from objectives import Quadrant
+from results.quadrants import Selection, ratio_of, winner
+from results.record import TrialRecord
+from results.ties import Ties
+from tuner import answer, storage
+from tuner.progress.silent import Silent
+from tuner.records import records
+from tuner.study import RACING, Loop
+from tuner.trial import try_out
+
+ONE_PER_CENT = 0.01
+
+
+@dataclass(slots=True)
+class Truths:
+    """What a config comes to without noise, worked out once."""
+
+    study: Study
+    known: dict[str, TrialRecord] = field(default_factory=dict)
+
+    def of(self, record: TrialRecord) -> TrialRecord:
+        name = repr(sorted(record.config.items()))
+        if name not in self.known:
+            problem = replace(self.study.problem, noiseless=True)
+            outcome = try_out(problem, self.study.runner, record.config)
+            (self.known[name],) = records(
+                problem, outcome, record.config, number=0, origin="sampler", launch_id=0
+            )
+        return self.known[name]
+
+
+def ran(study: Study, noise: Noise, *, seed: int, trials: int, racing: bool) -> list[TrialRecord]:
+    problem = replace(study.problem, seed=seed, noiseless=False)
+    backend = optuna.storages.InMemoryStorage()
+    loop = Loop(
+        problem=problem,
+        runner=NoisyRunner(study.runs, noise, seed=seed),
+        studies=storage.studies_in(backend, study.spec, "study", problem),
+        selection=answer.selection(problem),
+        folder=NoFolder(),
+        progress=Silent(),
+        mirror=lambda record: None,
+        trials=trials,
+        budget_s=None,
+        racing=RACING if racing else frozenset(),
+    )
+    loop.run()
+    return [record for record in loop.records if record.answered]
+
+
+def wrong(tried: Sequence[TrialRecord], selection: Selection, truths: Truths) -> list[bool]:
+    """Of every trial that was stopped, whether it should not have been."""
+    return [
+        any(
+            _wins(truths, record, winner(tried[:at], q, selection), q, selection) for q in Quadrant
+        )
+        for at, record in enumerate(tried)
+        if record.stopped_early
+    ]
+
+
+def _wins(
+    truths: Truths,
+    record: TrialRecord,
+    best: TrialRecord | None,
+    quadrant: Quadrant,
+    selection: Selection,
+) -> bool:
+    mine = truths.of(record)
+    if mine.failure or not mine.serves(quadrant) or selection.space.needs_ours(record.config):
+        return False
+    if best is None or not truths.of(best).serves(quadrant):
+        return True
+    goal = quadrant.goals[0]
+    return (ratio_of(mine, truths.of(best), goal) or 0.0) > 1 + ONE_PER_CENT
+
+
+def regret(tried: Sequence[TrialRecord], study: Study, truths: Truths, top: float) -> float:
+    """Of the winner of the study's own quadrant, against the best truth that either run met."""
+    selection = answer.selection(replace(study.problem, noiseless=False))
+    quadrant = study.problem.cases[0].profile.quadrant
+    best = winner(tried, quadrant, selection)
+    if best is None or not truths.of(best).serves(quadrant):
+        return 1.0
+    value = truths.of(best).metric(quadrant.goals[0].load, quadrant.goals[0].metric) or 0.0
+    worse = value / top if quadrant.goals[0].direction == "minimize" else top / max(value, 1e-9)
+    return 1 - 1 / max(1.0, worse)
+
+
+def _top(runs: Sequence[Sequence[TrialRecord]], study: Study, truths: Truths) -> float:
+    quadrant = study.problem.cases[0].profile.quadrant
+    goal = quadrant.goals[0]
+    found = [
+        value
+        for run in runs
+        for record in run
+        if (mine := truths.of(record)).failure is None
+        and mine.serves(quadrant)
+        and not study.problem.space.needs_ours(record.config)
+        and (value := mine.metric(goal.load, goal.metric)) is not None
+    ]
+    return (max if goal.direction == "maximize" else min)(found)
+
+
+def measure(trials: int, seeds: int, of_run: float) -> Iterator[dict[str, Any]]:
+    noise = Noise(of_run=of_run)
+    for study in studies():
+        truths = Truths(study)
+        selection = replace(
+            answer.selection(replace(study.problem, noiseless=False)), ties=Ties(0.1)
+        )
+        for seed in range(seeds):
+            whole = ran(study, noise, seed=seed, trials=trials, racing=False)
+            raced = ran(study, noise, seed=seed, trials=trials, racing=True)
+            top = _top((whole, raced), study, truths)
+            stops = wrong(raced, selection, truths)
+            yield {
+                "study": study.name,
+                "seed": seed,
+                "noise": asdict(noise),
+                "measured_s": {"whole": _measured_s(whole), "raced": _measured_s(raced)},
+                "saved": 1 - _measured_s(raced) / _measured_s(whole),
+                "stopped": len(stops),
+                "wrong": sum(stops),
+                "regret": {
+                    "whole": regret(whole, study, truths, top),
+                    "raced": regret(raced, study, truths, top),
+                },
+            }
+
+
+def _measured_s(tried: Sequence[TrialRecord]) -> float:
+    return sum(record.measured_s for record in tried)
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    stops, mistakes = (sum(row[name] for row in rows) for name in ("stopped", "wrong"))
+    totals = {kind: sum(row["measured_s"][kind] for row in rows) for kind in ("whole", "raced")}
+    high = float(beta.ppf(0.975, mistakes + 1, stops - mistakes)) if stops > mistakes else 1.0
+    return {
+        "saved": 1 - totals["raced"] / totals["whole"],
+        "stops": stops,
+        "wrong_stops": mistakes,
+        "wrong_share_at_most_95_percent": high,
+        "mean_regret": {
+            kind: sum(row["regret"][kind] for row in rows) / len(rows)
+            for kind in ("whole", "raced")
+        },
+    }
+
+
+def main() -> None:
+    parser = options(__doc__)
+    parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--of-run", type=float, default=0.03, help="sd of a run's log factor")
+    asked = parser.parse_args()
+
+    def figures() -> dict[str, Any]:
+        rows = list(measure(asked.trials, asked.seeds, asked.of_run))
+        return {**summary(rows), "rows": rows}
+
+    publish(figures, asked.out)
+
+
+if __name__ == "__main__":
+    main()
