@@ -188,6 +188,50 @@ def export(
     return Exit.DONE
 
 
+@app.command(
+    epilog="Example: tune verify studies/chat-20260101T120000Z/exports/vllm/interactive.yaml"
+)
+def verify(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="What `tune export --to vllm` wrote, or best/Q.yaml."),
+    ],
+    study: Annotated[
+        Path | None,
+        typer.Option("--study", metavar="DIR", help="Its folder, if FILE is not in it."),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", help="A running server, instead of a launch."),
+    ] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", metavar="NAME", help="Where its key is.")
+    ] = None,
+    runs: Annotated[
+        int | None,
+        typer.Option("--runs", metavar="N", min=2, help="Fewer than all draws that are kept."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    storage: Storage = None,
+) -> Exit:
+    """Measure an exported file again: exit 0 as promised or better, 5 worse."""
+    from results.verification import WORSE
+    from tuner.verify import Asked
+    from tuner.verify import verify as replay
+
+    asked = Asked(
+        file=file,
+        study=study,
+        runs=runs,
+        url=url,
+        api_key_env=api_key_env,
+        storage_url=storage,
+    )
+    found = replay(asked)
+    typer.echo(json.dumps(found.to_json(), indent=2, allow_nan=False) if as_json else str(found))
+    return Exit.WORSE_THAN_PROMISED if found.verdict == WORSE else Exit.DONE
+
+
 @app.command(epilog="Example: tune calibrate studies/chat-20260101T120000Z")
 def calibrate(
     path: Annotated[

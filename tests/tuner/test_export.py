@@ -11,7 +11,7 @@ from results.export import TARGETS
 from tests.tuner.conftest import QUICK, Tune
 from tuner.export import checking
 
-WINNERLESS = (*QUICK[:-1], "--sla=p95_e2el_ms<=1")
+WINNERLESS = (*QUICK[:-1], "--sla=p95_ttft_ms<=1")
 
 
 @pytest.fixture(autouse=True)
