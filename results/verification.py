@@ -29,7 +29,7 @@ def unpaired(ratios: Sequence[float]) -> Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """One metric at the offered load; ``measured`` is the mean over the runs."""
+    """One metric at the offered load; means over the runs that are compared."""
 
     metric: str
     promised: float

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from objectives import Measurement, Quadrant, Verdict, Workload
@@ -139,7 +140,9 @@ def _from_file(runner: Runner, file: Path, study: Read) -> AbstractContextManage
     if isinstance(runner, VllmRunner):
         return runner.launch_file(file)
     space = study.problem.space
-    return runner.launch(space.within(read_settings(file, space)))
+    # As the stock engine: the file holds nothing of our scheduler class.
+    stock = {knob.name: knob.default for knob in space.knobs if knob.owner == "ours"}
+    return runner.launch({**space.within(read_settings(file, space)), **stock})
 
 
 def _verdict(
@@ -152,11 +155,15 @@ def _verdict(
     sla = promises(case.profile)[quadrant]
     metrics = dict.fromkeys([*(b.metric for b in sla), "output_throughput"])
     before = _before(study.confirmations, best)
-    compared: dict[str, Comparison] = {}
-    for metric in metrics:
-        ratios = _ratios(metric, before, best, measured)
-        if len(ratios) >= LEAST_RUNS:
-            compared[metric] = paired(ratios) if before else unpaired(ratios)
+    told = {
+        metric: figures
+        for metric in metrics
+        if len(figures := _figures(metric, before, best, measured)) >= LEAST_RUNS
+    }
+    compared = {
+        metric: (paired if before else unpaired)([_better(metric, *pair) for pair in figures])
+        for metric, figures in told.items()
+    }
     judged = [judge_all(sla, run) for run in measured]
     broken = [b.name for b in sla if _mostly_broken([found[b.name].verdict for found in judged])]
     shown = dict(zip(compared, effects(list(compared.values())), strict=True))
@@ -169,8 +176,8 @@ def _verdict(
         promises=tuple(
             Promise(
                 metric=metric,
-                promised=float(best["loads"]["offered"][metric]),
-                measured=sum(run.metrics[metric] for run in measured) / len(measured),
+                promised=fmean(promised for promised, _ in told[metric]),
+                measured=fmean(now for _, now in told[metric]),
                 comparison=comparison,
                 effect=shown[metric] if _matters(comparison) else Effect.NOT_SHOWN,
             )
@@ -202,14 +209,14 @@ def _before(runs: Sequence[TrialRecord], best: dict[str, Any]) -> dict[int, Tria
     }
 
 
-def _ratios(
+def _figures(
     metric: str,
     before: dict[int, TrialRecord],
     best: dict[str, Any],
     measured: Sequence[Measurement],
-) -> list[float]:
-    """More than 1 is better than promised; without a confirmation the search's figure stands."""
-    ratios = []
+) -> list[tuple[float, float]]:
+    """(promised, now) of every run; without a confirmation the search's figure stands."""
+    found = []
     for pair, run in enumerate(measured):
         known = before.get(pair)
         promised = known.metric("offered", metric) if known else None
@@ -217,6 +224,10 @@ def _ratios(
             promised = best["loads"]["offered"].get(metric)
         now = run.metrics.get(metric)
         if promised and now:
-            ratio = now / promised
-            ratios.append(ratio if metric in HIGHER_IS_BETTER else 1 / ratio)
-    return ratios
+            found.append((float(promised), now))
+    return found
+
+
+def _better(metric: str, promised: float, now: float) -> float:
+    """More than 1 where it is better than promised."""
+    return now / promised if metric in HIGHER_IS_BETTER else promised / now
