@@ -21,7 +21,7 @@ def gain_cell(entry: Mapping[str, Any], pairs: Mapping[str, Any] | None = None) 
     if not entry.get("baseline_keeps_sla", True):
         return "it breaks SLA"
     if pairs is not None and pairs["outcome"] == "no significant gain":
-        return "not significant"
+        return "none"
     return "none" if _none(gain) else f"{number(gain['ratio'])}x"
 
 

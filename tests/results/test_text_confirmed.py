@@ -112,14 +112,14 @@ STAYS = {"gain": {"ratio": 1.0, "low": None, "high": None}, "trial": 0, "confirm
         (
             STAYS,
             pairs("capacity_per_gpu", "no significant gain", ratio=1.04, low=0.951, high=1.137),
-            "not significant",
+            "none",
             "no significant gain: of trial 12, the best of the search, 1.04x the default's "
             "capacity_per_gpu (95 % interval 0.951x to 1.14x) on fresh traffic",
         ),
         (
             STAYS,
             pairs("p95_ttft_ms", "no significant gain", ratio=1.04, low=0.951, high=1.137),
-            "not significant",
+            "none",
             "no significant gain: of trial 12, the best of the search, the default's p95 TTFT is "
             "1.04x this (95 % interval 0.951x to 1.14x) on fresh traffic",
         ),
