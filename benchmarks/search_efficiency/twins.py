@@ -14,6 +14,7 @@ from benchmarks.search_efficiency import under_test
 from benchmarks.search_efficiency.surface import Surface, Truth, combinations, settings_of
 from objectives import Workload
 from runners.simulated import SimulatedRunner
+from runners.simulated.engine import launch_s
 from search_spaces import Config, Deployment
 from tuner.problem import Problem
 
@@ -138,7 +139,7 @@ def surface(name: str, twin: Twin, cache: Path, each_of: EachOf = map) -> Surfac
         values=dict(twin.grid),
         goal=twin.goal,
         simulated=True,
-        launch_s=runs.launch_s,
+        launch_s=partial(launch_s, laid.deployment),
         runner=lambda seed: NoisyRunner(runs, Noise(of_run=twin.noise_of_run), seed=seed),
         traffic=partial(_repeated, case.workload),
         truths={tuple(settings): Truth(*of) for settings, of in found["truths"]},
