@@ -18,7 +18,9 @@ CPUS = Path("/proc/cpuinfo")
 def options(about: str | None) -> argparse.ArgumentParser:
     """A parser with what every benchmark takes."""
     parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON here too")
+    parser.add_argument(
+        "--out", "--output", type=Path, metavar="FILE", help="write the JSON here too"
+    )
     return parser
 
 

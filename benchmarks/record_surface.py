@@ -5,7 +5,8 @@
 
 One engine, launched once and retuned between the runs. Each repeat is every setting under both
 loads in another order, so that whatever the machine does meanwhile befalls all of them. Run again,
-it goes on where it stopped, on another launch.
+it goes on where it stopped, on another launch, and repeats runs during which other programs took
+more than a share of the cores.
 """
 
 import argparse
@@ -83,9 +84,10 @@ def schedule(settings: Sequence[Setting], *, repeats: int, seed: int) -> list[Du
     ]
 
 
-def left(recording: Recording) -> list[Due]:
-    """What is still to be run."""
-    header, done = recording.header, {run.due for run in recording.runs}
+def left(recording: Recording, *, others_below: float) -> list[Due]:
+    """What is still to be run, or again because others took more than this share of the cores."""
+    header = recording.header
+    done = {run.due for run in recording.runs if run.others_cpu_share <= others_below}
     whole = schedule(header.settings, repeats=header.repeats, seed=header.seed)
     return [due for due in whole if due not in done]
 
@@ -211,7 +213,7 @@ def _rounded(workload: Workload) -> Workload:
 def record(given: argparse.Namespace) -> None:
     plain = given.out.with_suffix("")
     plain.parent.mkdir(parents=True, exist_ok=True)
-    if plain.exists() and not left(read_recording(plain)):
+    if plain.exists() and not left(read_recording(plain), others_below=given.others_below):
         compress(plain, given.out)
         return
     with nullcontext(given.logs) if given.logs else TemporaryDirectory() as logs:
@@ -220,7 +222,7 @@ def record(given: argparse.Namespace) -> None:
             recorder = Recorder(runner, launch, plain)
             recording = recorder.start(given)
             print(f"{recording.header.workload.request_rate:.1f} requests/s offered", flush=True)
-            due = left(recording)
+            due = left(recording, others_below=given.others_below)
             for number, one in enumerate(due, start=1):
                 run = recorder.record(recording, one)
                 print(f"{number}/{len(due)}  {_told(run)}", flush=True)
@@ -326,6 +328,7 @@ def main() -> None:
     parser.add_argument("--settings", type=int, metavar="N", help="the first N of the grid alone")
     parser.add_argument("--repeats", type=int, default=3, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--others-below", type=float, default=0.1, metavar="F")
     parser.add_argument("--logs", type=Path, metavar="DIR", help="keep the engine's logs there")
     parser.add_argument(
         "--table", action=_PrintTable, metavar="FILE", help="print a recording's table"

@@ -101,7 +101,7 @@ class Recording:
 
 
 def read_recording(path: Path) -> Recording:
-    """A finished recording or one under way, compressed or not.
+    """A finished recording or one under way, compressed or not; the last run of each that is due.
 
     Raises:
         ValueError: no recording.
@@ -110,10 +110,11 @@ def read_recording(path: Path) -> Recording:
     if not lines or lines[0].get("line") != "header":
         raise ValueError(f"A recording begins with its header, but {path} does not; record anew.")
     header = _header(lines[0])
+    runs = [_run(line, header) for line in lines if line["line"] == "run"]
     return Recording(
         header=header,
         launches=tuple(_launched(line) for line in lines if line["line"] == "launch"),
-        runs=tuple(_run(line, header) for line in lines if line["line"] == "run"),
+        runs=tuple({run.due: run for run in runs}.values()),
     )
 
 

@@ -14,9 +14,10 @@ def nearest(
 
     ``None`` when nothing was measured or a config that could win keeps the SLA: then it is not the
     SLA that leaves the quadrant without a winner. Configs for our scheduler class count only where
-    there are no others.
+    there are no others, and so do trials that were stopped: their figures are of part of a run.
     """
-    measured = [r for r in records if r.answered and r.failure is None]
+    served = [r for r in records if r.answered and r.failure is None]
+    measured = [r for r in served if r.complete] or served
     stock = [r for r in measured if not selection.space.needs_ours(r.config)]
     pool = measured if selection.allow_ours else stock or measured
     missed = [(r, found) for r in pool if (found := _missed(r, quadrant))]

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 
 from objectives import Load, Measurement
 from runners.base import Description, EngineError, FailureKind
-from runners.load import Server, at_once, offer
+from runners.load import Server, at_once, in_time, offer
 from runners.load.prompts import calibration_texts
 from runners.plain_http import Answer, ask, place
 from runners.telemetry import Watch, implied_prefix_tokens, refuse_foreign_hits
@@ -55,6 +55,9 @@ class AttachedEngine:
         if self._cold:
             offer(self._server, at_once(load.workload), salt=secrets.token_hex(8))
             self._cold = False
+        return in_time(lambda: self._measured(load))
+
+    def _measured(self, load: Load) -> Measurement:
         with Watch(self._server.url) as watch:
             run = offer(
                 self._server, load, salt=secrets.token_hex(8), trouble=lambda: watch.trouble

@@ -63,7 +63,7 @@ def find_capacity(
     """Search from the workload's own level; every probe counts as engine time.
 
     Args:
-        draws: the traffic, and the same drawn anew; the probes' is the last.
+        draws: the traffic, and the same drawn anew: the last is what is sent all at once.
         from_saturation: begin at half of what is served when all is sent at once, for a workload
             whose own rate says nothing of this engine.
     """
@@ -133,10 +133,12 @@ def _bracket(prober: Prober) -> None:
         below = level < (1 if prober.closed else least * (1 - 1e-9))
         if _ends(prober)[0] is not None or below:
             break
-        prober.probe(level)
+        prober.probe(_whole(prober, level))
 
 
 def _stride(prober: Prober, steps: int) -> float:
+    if prober.closed:
+        return 2.0  # less may be no other whole number
     return min(2.0, float(prober.first_stride ** (2**steps)))
 
 

@@ -22,6 +22,11 @@ Storage = Annotated[
 Mlflow = Annotated[
     str | None, typer.Option("--mlflow", metavar="URI|off", help="Another tracking server.")
 ]
+TO = (
+    "vllm, env, systemd, compose, kubernetes, kserve, production-stack, llm-d, ray-serve, triton, "
+    "vllm-batch, sglang, tensorrt-llm or tgi."
+)
+"""Of `--to`: spelled out, since importing the renderers for every command would be slow."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print summary.json and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the answer and nothing else.")]
 
@@ -136,6 +141,95 @@ def sync(directory: Folder, mlflow: Mlflow = None, storage: Storage = None) -> E
 
     typer.echo(catch_up(directory, mlflow=mlflow, storage_url=storage))
     return Exit.DONE
+
+
+@app.command(
+    epilog="Example: tune export studies/chat-20260101T120000Z --quadrant interactive "
+    "--to kubernetes"
+)
+def export(
+    directory: Folder,
+    quadrant: Annotated[
+        str,
+        typer.Option(
+            "--quadrant", metavar="Q", help="live-at-scale, interactive, economy or bulk."
+        ),
+    ],
+    to: Annotated[str, typer.Option("--to", metavar="TARGET", help=TO)],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="Where to; DIR/exports/TARGET by default."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="TEXT", help="How production names the model."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Write files that were held against nothing.")
+    ] = False,
+    storage: Storage = None,
+) -> Exit:
+    """Write a winner as files that a production server starts from."""
+    from tuner.export import Asked
+    from tuner.export import export as write
+
+    asked = Asked(
+        folder=directory,
+        quadrant=quadrant,
+        to=to,
+        out=out,
+        model=model,
+        force=force,
+        check=not no_check,
+        storage_url=storage,
+    )
+    typer.echo(write(asked))
+    return Exit.DONE
+
+
+@app.command(
+    epilog="Example: tune verify studies/chat-20260101T120000Z/exports/vllm/interactive.yaml"
+)
+def verify(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="What `tune export --to vllm` wrote, or best/Q.yaml."),
+    ],
+    study: Annotated[
+        Path | None,
+        typer.Option("--study", metavar="DIR", help="Its folder, if FILE is not in it."),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", help="A running server, instead of a launch."),
+    ] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", metavar="NAME", help="Where its key is.")
+    ] = None,
+    runs: Annotated[
+        int | None,
+        typer.Option("--runs", metavar="N", min=2, help="Fewer than all draws that are kept."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    storage: Storage = None,
+) -> Exit:
+    """Measure an exported file again: exit 0 as promised or better, 5 worse."""
+    from results.verification import WORSE
+    from tuner.verify import Asked
+    from tuner.verify import verify as replay
+
+    asked = Asked(
+        file=file,
+        study=study,
+        runs=runs,
+        url=url,
+        api_key_env=api_key_env,
+        storage_url=storage,
+    )
+    found = replay(asked)
+    typer.echo(json.dumps(found.to_json(), indent=2, allow_nan=False) if as_json else str(found))
+    return Exit.WORSE_THAN_PROMISED if found.verdict == WORSE else Exit.DONE
 
 
 @app.command(epilog="Example: tune calibrate studies/chat-20260101T120000Z")

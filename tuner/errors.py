@@ -10,6 +10,7 @@ class Exit(IntEnum):
     BAD_INPUT = 2
     NO_WINNER = 3
     ENGINE_TROUBLE = 4
+    WORSE_THAN_PROMISED = 5
     INTERRUPTED = 130
 
 

@@ -66,7 +66,7 @@ class Race:
             broken = [_eased(bound, self._doubt) for bound in self.promises[quadrant]]
             watches.append((quadrant, "promise", self._breaking(workload, broken)))
             if (first := self._first_token(quadrant)) is not None:
-                watches.append((quadrant, "first token", self._breaking(workload, [first])))
+                watches.append((quadrant, "first token", self._later(workload, first)))
         return _Closing(self, watches)
 
     def offered(self, measurement: Measurement) -> None:
@@ -118,6 +118,11 @@ class Race:
         if self.exact:
             return MissCount(bounds, len(workload.requests))
         return InBatches(workload, [ShareTest(bound) for bound in bounds if bound.share])
+
+    def _later(self, workload: Workload, first: Bound) -> Watch:
+        if self.exact:
+            return MissCount([first], len(workload.requests), spare=1)
+        return self._breaking(workload, [first])
 
     def _first_token(self, quadrant: Quadrant) -> Bound | None:
         best = self.best[quadrant]

@@ -1,11 +1,13 @@
 """``tune show`` and ``tune sync``: a study read back from its folder."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 
 from results.mlflow import MlflowError
+from results.record import TrialRecord
 from results.summary import StudyFacts
 from runners import Description
 from tuner import answer, storage
@@ -21,14 +23,37 @@ from tuner.spec import StudySpec, problem_of
 from tuner.trouble import explained
 
 
-def show(path: Path, storage_url: str | None) -> dict[str, Any]:
-    """The summary of the trials in storage, finished or not."""
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A study as it is in storage, finished or not."""
+
+    spec: StudySpec
+    problem: Problem
+    summary: dict[str, Any]
+    records: list[TrialRecord]
+    confirmations: list[TrialRecord]
+    """What was measured from files, in turns with the default."""
+
+
+def read(path: Path, storage_url: str | None) -> Read:
+    """The study, its summary made anew from its trials."""
     folder = Folder(path)
     url = storage.address(folder, storage_url)
     with explained(folder, url):
         study, spec, studies = storage.load(folder, url)
         about, problem = _about(folder, study, spec, storage.description(studies))
-        return _found(folder, about, spec, problem, studies)
+        return Read(
+            spec=spec,
+            problem=problem,
+            summary=_found(folder, about, spec, problem, studies),
+            records=storage.records(studies),
+            confirmations=storage.confirmations(studies),
+        )
+
+
+def show(path: Path, storage_url: str | None) -> dict[str, Any]:
+    """The summary of the trials in storage, finished or not."""
+    return read(path, storage_url).summary
 
 
 def sync(path: Path, *, mlflow: str | None, storage_url: str | None) -> str:

@@ -43,7 +43,8 @@ def _no_better(
 ) -> float:
     """Of a trial that was stopped: what it came to, or the best so far where that is worse."""
     complete = [r for r in earlier if r.complete and r.objective == record.objective]
-    kept = [v for r in complete if r.meets_sla and (v := r.metric(goal.load, goal.metric))]
+    found = (r.metric(goal.load, goal.metric) for r in complete if r.meets_sla)
+    kept = [value for value in found if value is not None]
     estimate = _carried(case, record) / problem.gpus if goal == CAPACITY else None
     measured = estimate or record.metric(goal.load, goal.metric)
     known = [value for value in (*_best_of(kept, goal), measured) if value is not None]

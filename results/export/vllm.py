@@ -4,17 +4,14 @@ A boolean that is true by default must be written ``no-<flag>: true``: vLLM 0.32
 ``<flag>: false`` and starts with it on.
 """
 
-import math
 from typing import Any
 
-import yaml
-
-from search_spaces import Config, SearchSpace, Value
-from search_spaces.vllm_speculation import speculation
-
-MEMORY_GUARD = 0.02
-"""Taken off ``gpu_memory_utilization``: what fits while tuning may not after a driver update."""
-UNSET = ("none", "auto")
+from results.export.comments import commented
+from results.export.serving import Serving, Settings, engine_settings, our_settings
+from results.export.target import Files, Rendered, Target, ours_dropped
+from results.export.words import settings_of_file
+from results.export.yaml_text import dump, load
+from search_spaces import Config, SearchSpace
 
 
 def config_file(
@@ -25,24 +22,33 @@ def config_file(
     Our own knobs have no place in it: the stock engine knows none of them. The header says which
     were left out, and which settings may change what the model answers.
     """
-    ours = {knob.name for knob in space.knobs if knob.owner == "ours"}
-    settings: dict[str, Any] = {"model": model, "max-model-len": max_model_len}
-    for name, value in config.items():
-        if name not in ours:
-            settings |= _setting(name, value)
-    settings["stream-interval"] = 1
-    lines = [*header, *_warnings(config, space)]
-    comments = "".join(f"# {_one_line(line)}\n" for line in lines)
-    return comments + yaml.safe_dump(
-        settings, sort_keys=False, default_flow_style=False, width=math.inf
-    )
+    settings = engine_settings(config, space, model=model, max_model_len=max_model_len)
+    return commented(".yaml", config_text(settings), [*header, *_warnings(config, space)])
+
+
+def config_text(settings: Settings) -> str:
+    """One setting a line; dashes, as on the command line."""
+    return dump(_flagged(settings))
+
+
+def lossy_settings(config: Config, space: SearchSpace) -> list[str]:
+    """What may change the model's answers, as text."""
+    turned = [knob for knob in space.knobs if knob.lossy and config[knob.name] != knob.default]
+    return [f"{knob.name} {config[knob.name]}" for knob in turned]
+
+
+def _flagged(settings: Settings) -> dict[str, Any]:
+    flagged: dict[str, Any] = {}
+    for name, value in settings.items():
+        flag = name.replace("_", "-")
+        flagged |= {f"no-{flag}": True} if value is False else {flag: value}
+    return flagged
 
 
 def _warnings(config: Config, space: SearchSpace) -> list[str]:
     """What is missing from the file, and what in it may change answers."""
-    turned = [knob for knob in space.knobs if config[knob.name] != knob.default]
-    ours = [f"{knob.name} {config[knob.name]}" for knob in turned if knob.owner == "ours"]
-    lossy = [f"{knob.name} {config[knob.name]}" for knob in turned if knob.lossy]
+    ours = [f"{name} {value}" for name, value in our_settings(config, space).items()]
+    lossy = lossy_settings(config, space)
     lines = []
     if ours:
         text = "Tuned with our scheduler class, whose settings this file leaves out: "
@@ -52,19 +58,32 @@ def _warnings(config: Config, space: SearchSpace) -> list[str]:
     return lines
 
 
-def _one_line(text: str) -> str:
-    """No line break and nothing else that YAML refuses or that would end the comment."""
-    return "".join(character if character.isprintable() else " " for character in text)
+def render(serving: Serving) -> Rendered:
+    return Rendered(
+        files={f"{serving.quadrant}.yaml": config_text(serving.settings)},
+        dropped=ours_dropped(serving.ours),
+    )
 
 
-def _setting(name: str, value: Value) -> dict[str, Any]:
-    flag = name.replace("_", "-")
-    if isinstance(value, bool):
-        return {flag: True} if value else {f"no-{flag}": True}
-    if value in UNSET:
-        return {}
-    if name == "speculative_config":
-        return {flag: speculation(str(value))}
-    if name == "gpu_memory_utilization":
-        return {flag: round(float(value) - MEMORY_GUARD, 4)}
-    return {flag: value}
+def file_complaints(text: str) -> list[str]:
+    """A flat mapping without ``false``; which flags there are is for vLLM's own list to say."""
+    found = load(text)
+    if not isinstance(found, dict):
+        return ["the file must be a mapping of flags"]
+    return [f"`{key}: false` is dropped by vLLM" for key, value in found.items() if value is False]
+
+
+def _only(files: Files) -> str:
+    (text,) = files.values()
+    return text
+
+
+TARGET = Target(
+    name="vllm",
+    about="a config file for `vllm serve --config`",
+    source="how vLLM 0.32.0 reads --config (vllm/utils/argparse_utils.py)",
+    render=render,
+    complaints=lambda files: file_complaints(_only(files)),
+    read=lambda files: settings_of_file(_only(files)),
+    config_text=_only,
+)

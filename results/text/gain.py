@@ -7,7 +7,7 @@ from objectives.measurement import HIGHER_IS_BETTER
 from results.text.figures import label, number
 
 NO_GAIN = 0.01
-"""Relative difference up to which there is none."""
+"""Relative difference up to which there is none, where no interval says more."""
 
 
 def gain_cell(entry: Mapping[str, Any], pairs: Mapping[str, Any] | None = None) -> str:
@@ -21,7 +21,7 @@ def gain_cell(entry: Mapping[str, Any], pairs: Mapping[str, Any] | None = None) 
     if not entry.get("baseline_keeps_sla", True):
         return "it breaks SLA"
     if pairs is not None and pairs["outcome"] == "no significant gain":
-        return "not significant"
+        return "none"
     return "none" if _none(gain) else f"{number(gain['ratio'])}x"
 
 
@@ -51,8 +51,8 @@ def _not_gained(pairs: Mapping[str, Any]) -> str:
 
 
 def _none(gain: Mapping[str, Any]) -> bool:
-    low = gain.get("low")
-    return gain["ratio"] <= 1 + NO_GAIN or (low is not None and low <= 1)
+    low: float | None = gain.get("low")
+    return gain["ratio"] <= 1 + NO_GAIN if low is None else low <= 1
 
 
 def _times(metric: str, ratio: float) -> str:

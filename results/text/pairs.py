@@ -5,11 +5,14 @@ from typing import Any
 
 from objectives import Quadrant
 from results.text.figures import label, number
-from results.text.layout import DASH, GAP, joined, paragraph, table
+from results.text.layout import DASH, entry, joined, paragraph, table
 from results.text.standing import pairs_of
 
-HEADERS = (("", "quadrant", "trial", "goal", "pairs", "over the default", "SLA kept", ""),)
-ALIGN = "<<><>>><"
+HEADERS = (
+    ("", "", "", "", "", "SLA", ""),
+    ("", "trial", "goal", "pairs", "over the default", "kept", ""),
+)
+ALIGN = "<><>>><"
 
 
 def confirmation(summary: Mapping[str, Any], width: int) -> list[str]:
@@ -35,7 +38,6 @@ def _introduced() -> str:
 def _row(quadrant: Quadrant, pairs: Mapping[str, Any]) -> list[str]:
     return [
         quadrant.numeral,
-        quadrant,
         str(pairs["trial"]),
         label(pairs["goal"]),
         str(pairs.get("pairs", DASH)),
@@ -46,8 +48,14 @@ def _row(quadrant: Quadrant, pairs: Mapping[str, Any]) -> list[str]:
 
 
 def _narrow(quadrant: Quadrant, pairs: Mapping[str, Any], width: int) -> list[str]:
-    head, *cells = _row(quadrant, pairs)
-    return paragraph(f"{GAP}{joined(head, cells[0])}: {', '.join(c for c in cells[1:])}", width)
+    compared, runs = pairs.get("pairs"), pairs["runs"]
+    told = (
+        *([f"{_ratio(pairs)} in {joined(str(compared), 'pairs')}"] if compared else []),
+        *([f"SLA kept in {pairs['sla_kept']} of {joined(str(runs), 'runs')}"] if runs else []),
+        pairs["outcome"],
+    )
+    text = f"{joined('trial', str(pairs['trial']))}, {label(pairs['goal'])}: {', '.join(told)}"
+    return entry(quadrant.numeral, text, width)
 
 
 def _ratio(found: Mapping[str, Any]) -> str:

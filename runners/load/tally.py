@@ -9,6 +9,7 @@ from objectives import Load, RequestResult
 from objectives.statistics import percentile
 from runners.base import EngineError, FailureKind
 from runners.load.job import Finished
+from runners.load.late import LateClient
 from runners.load.server import Run
 
 KINDS_OF_ERRORS = 20
@@ -128,8 +129,7 @@ class Tally:
         lag_ms = _p99_ms(seen)
         if lag_ms > allowed_ms:
             late = sum(one.send_lag_ms > allowed_ms for one in seen)
-            raise EngineError(
-                FailureKind.HOST,
+            raise LateClient(
                 f"the load client fell behind: {late} of {len(seen)} requests left more than "
                 f"{allowed_ms:.1f} ms late, the 99th percentile {lag_ms:.1f} ms, so its latencies "
                 "say nothing of the engine; give the client a core that nothing else uses.",

@@ -9,7 +9,7 @@ from itertools import count
 from objectives import Load, Measurement, Workload
 from runners import cores
 from runners.base import Failure
-from runners.load import Run, Server, at_once, every_step, offer
+from runners.load import Run, Server, at_once, every_step, in_time, offer
 from runners.telemetry import Watch, implied_prefix_tokens, refuse_foreign_hits
 from runners.vllm.arguments import live_settings
 from runners.vllm.server import VllmServer
@@ -124,4 +124,4 @@ class VllmEngine:
         self.running.warm_up(load.workload)
         if self.config is not None:
             self.running.server.retune(live_settings(self.config, self.space))
-        return self.running.measure(load)
+        return in_time(lambda: self.running.measure(load))

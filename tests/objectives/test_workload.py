@@ -1,4 +1,6 @@
 import math
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -121,3 +123,44 @@ def test_a_request_asks_and_answers_at_least_one_token(
 
 def test_a_load_waits_for_every_answer_unless_told_otherwise() -> None:
     assert Load(workload=THREE).patience_s == math.inf
+
+
+def cyclic_gaps(workload: Workload, period_s: float) -> list[float]:
+    """Before each request, that before the first being what is left of the period."""
+    found = times(workload)
+    return [found[0] + period_s - found[-1], *(b - a for a, b in pairwise(found))]
+
+
+@given(gaps, st.integers(0, 100))
+def test_a_workload_begun_elsewhere_has_the_same_requests_and_gaps_in_a_circle(
+    gaps: list[float], first: int
+) -> None:
+    workload = spaced(gaps).at_rate(1.0)
+    count = len(workload.requests)
+    begun = workload.rotated(first % count)
+    at = first % count
+    assert lengths(begun) == [*lengths(workload)[at:], *lengths(workload)[:at]]
+    before = cyclic_gaps(workload, count / 1.0)
+    after = cyclic_gaps(begun, count / 1.0)
+    assert after == pytest.approx([*before[at:], *before[:at]], abs=1e-6)
+    assert times(begun)[0] == 0.0
+    assert replace(begun, requests=workload.requests) == workload
+
+
+def test_a_workload_begun_at_its_second_request() -> None:
+    # The period is four seconds and a mean gap of two.
+    assert THREE.rotated(1).requests == (
+        Request(0.0, 300, 20),
+        Request(3.0, 200, 60),
+        Request(5.0, 100, 10),
+    )
+
+
+def test_what_arrives_at_once_still_does_when_it_is_begun_elsewhere() -> None:
+    burst = THREE.at_rate(math.inf).rotated(2)
+    assert times(burst) == [0.0, 0.0, 0.0]
+    assert lengths(burst) == [(200, 60), (100, 10), (300, 20)]
+
+
+def test_a_load_is_watched_by_nobody_unless_told_otherwise() -> None:
+    assert Load(workload=THREE).watch is None

@@ -112,6 +112,23 @@ def test_two_configs_that_both_fail_say_nothing_of_the_knob_between_them() -> No
     assert unused([trial(0, **failed), trial(1, seqs=64, **failed)]) == []
 
 
+@pytest.mark.parametrize("ttft_ms", [400.0, 800.0])
+def test_a_trial_that_was_stopped_says_nothing(ttft_ms: float) -> None:
+    stopped = trial(1, seqs=64, ttft_ms=ttft_ms, stopped_early=True)
+    assert unused([trial(0), stopped]) == []
+    assert unused([trial(0), stopped, trial(2, seqs=32)]) == ["max_num_seqs"]
+
+
+def test_values_whose_intervals_overlap_are_no_effect() -> None:
+    def between(number: int, seqs: int, low_ms: float, high_ms: float) -> TrialRecord:
+        ends = {"p95_ttft_ms": [low_ms, high_ms]}
+        found = {"p95_ttft_ms": (low_ms + high_ms) / 2, "intervals": ends}
+        return trial(number, seqs=seqs, loads={"offered": found})
+
+    assert unused([between(0, 256, 300, 400), between(1, 64, 390, 500)]) == ["max_num_seqs"]
+    assert unused([between(0, 256, 300, 400), between(1, 64, 410, 500)]) == []
+
+
 def test_a_config_ruled_out_before_a_launch_says_nothing() -> None:
     ruled_out = trial(1, seqs=64, failure=FAILURE, loads={}, sla={}, launch_id=None)
     assert unused([trial(0), ruled_out]) == []

@@ -34,7 +34,7 @@ def trial(
 
 @st.composite
 def studies(draw: st.DrawFn) -> list[TrialRecord]:
-    """Trials met, broken, undecided, failed and only half measured, in any order."""
+    """Trials met, broken, undecided, failed, stopped and only half measured, in any order."""
     found = []
     for number, (capacity, ttft_ms, verdict, fate) in enumerate(
         draw(st.lists(st.tuples(numbers, numbers, verdicts, st.integers(0, 5)), max_size=12))
@@ -44,6 +44,8 @@ def studies(draw: st.DrawFn) -> list[TrialRecord]:
             record = replace(record, failure=FAILURE)
         if fate == 1:
             record = replace(record, loads={"offered": record.loads["offered"]})
+        if fate == 2:
+            record = replace(record, stopped_early=True)
         found.append(record)
     return draw(st.permutations(found))
 
@@ -63,7 +65,8 @@ def test_whatever_meets_the_sla_and_is_not_on_the_front_is_dominated_by_a_member
     records: list[TrialRecord],
 ) -> None:
     found = front(records, GOALS)
-    left_out = [v for record, v in valued(records) if record.meets_sla and record not in found]
+    kept = [record for record in records if record.complete and record.meets_sla]
+    left_out = [v for record, v in valued(kept) if record not in found]
     members = [v for _, v in valued(found)]
     assert all(any(dominates(a, b, GOALS) for a in members) for b in left_out)
 
@@ -74,6 +77,7 @@ def test_only_measured_trials_that_meet_the_sla_are_on_the_front(
 ) -> None:
     for record in front(records, GOALS):
         assert (record.failure, record.sla["p95_ttft_ms<=500"].verdict) == (None, Verdict.MET)
+        assert not record.stopped_early
         assert values(record, GOALS) is not None
 
 
@@ -94,6 +98,11 @@ def test_more_capacity_for_a_later_first_token_is_a_matter_of_taste() -> None:
 def test_equal_trials_are_on_the_front_together() -> None:
     twins = [trial(0, 3.0, 200.0), trial(1, 3.0, 200.0)]
     assert front(twins, GOALS) == twins
+
+
+def test_a_trial_that_was_stopped_is_not_drawn_and_puts_nothing_in_the_shade() -> None:
+    whole, stopped = trial(0, 3.0, 200.0), replace(trial(1, 4.0, 100.0), stopped_early=True)
+    assert front([whole, stopped], GOALS) == [whole]
 
 
 def test_a_study_without_trials_has_an_empty_front() -> None:

@@ -13,6 +13,7 @@ from results.quadrants import (
     better_by,
     deciding_goal,
     over_default,
+    ratio_of,
     regret,
     winner,
 )
@@ -98,6 +99,7 @@ trials = st.builds(
     ),
     failure=st.sampled_from([None, None, None, FAILURE]),
     launch_id=st.sampled_from([0, 0, 0, None]),
+    stopped_early=st.sampled_from([False, False, False, True]),
 )
 studies = st.lists(trials, max_size=8).map(
     lambda found: [replace(record, number=number) for number, record in enumerate(found)]
@@ -114,6 +116,7 @@ def eligible(
         for r in records
         if r.answered
         and r.failure is None
+        and not r.stopped_early
         and r.quadrants[quadrant]["bound"].verdict is Verdict.MET
         and (selection.allow_ours or not SPACE.needs_ours(r.config))
         and any(r.metric(goal.load, goal.metric) is not None for goal in quadrant.goals)
@@ -169,6 +172,25 @@ def test_a_config_whose_promise_is_broken_or_undecided_does_not_win(quadrant: Qu
 def test_neither_a_failed_nor_a_ruled_out_config_wins(quadrant: Quadrant) -> None:
     failed, ruled_out = trial(0, failure=FAILURE), trial(1, failure=FAILURE, launch_id=None)
     assert winner([failed, ruled_out], quadrant, STOCK) is None
+
+
+@pytest.mark.parametrize("quadrant", Quadrant)
+def test_a_trial_that_was_stopped_does_not_win(quadrant: Quadrant) -> None:
+    best: dict[str, Any] = {"ttft_ms": 1.0, "capacity_per_gpu": 9.0, "gpus_needed": 1}
+    stopped = trial(0, stopped_early=True, saturated=9000.0, **best)
+    ours = trial(2, stopped_early=True, config={"wait_ms": 20}, saturated=9000.0, **best)
+    assert winner([stopped, trial(1)], quadrant, STOCK) == trial(1)
+    assert winner([stopped], quadrant, STOCK) is None
+    assert best_with_ours([ours], quadrant, STOCK) is None
+
+
+def test_a_finer_selection_tells_apart_by_values_what_else_is_tied() -> None:
+    loose = replace(STOCK, ties=Ties(0.1))
+    default, close = trial(0), trial(1, ttft_ms=380.0, config={"max_num_seqs": 8})
+    assert winner([default, close], INTERACTIVE, loose) == default
+    assert winner([default, close], INTERACTIVE, loose.finer(0.01)) == close
+    assert loose.finer(0.01) == replace(STOCK, ties=Ties(0.01, intervals=False))
+    assert STOCK.finer(0.5).ties == Ties(0.01, intervals=False)
 
 
 @pytest.mark.parametrize(
@@ -253,6 +275,15 @@ def test_a_first_token_in_half_the_time_is_twice_as_good() -> None:
     assert better_by(trial(0, capacity_per_gpu=3.0), trial(1), LIVE, TIE) == 1.5
     assert better_by(trial(0, gpus_needed=1), trial(1), ECONOMY, TIE) == 2.0
     assert better_by(trial(0, saturated=500.0), trial(1), BULK, TIE) == 0.5
+
+
+def test_a_ratio_by_one_goal_needs_it_on_both_sides() -> None:
+    first_token, gpus = INTERACTIVE.goals
+    quicker = trial(0, ttft_ms=200.0, gpus_needed=4)
+    assert ratio_of(quicker, trial(1), first_token) == 2.0
+    assert ratio_of(quicker, trial(1), gpus) == 0.5
+    assert ratio_of(quicker, offered_only(1), gpus) is None
+    assert ratio_of(trial(0, ttft_ms=0.0), trial(1), first_token) is None
 
 
 def test_two_configs_that_carry_nothing_are_as_good_as_each_other() -> None:

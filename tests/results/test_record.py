@@ -39,7 +39,12 @@ records = st.builds(
     quadrants=st.dictionaries(st.sampled_from(Quadrant), judgements),
     failure=st.none() | st.fixed_dictionaries({"kind": st.text(), "detail": st.text()}),
     stopped_early=st.booleans(),
+    why_stopped=st.text(),
     engine_s=finite,
+    measured_s=finite,
+    launch_s=finite,
+    pair=st.none() | st.integers(min_value=0),
+    arm=st.text(),
     launch_id=st.none() | st.integers(min_value=0),
 )
 plain = st.recursive(
@@ -110,7 +115,11 @@ def test_junk_is_not_a_record(line: str) -> None:
         {"quadrants": {"bulk": {"p95_ttft_ms<=500": {"verdict": "met", "limit": "much"}}}},
         {"failure": "died"},
         {"stopped_early": "no"},
+        {"why_stopped": None},
         {"engine_s": None},
+        {"launch_s": "long"},
+        {"pair": "first"},
+        {"arm": 3},
         {"launch_id": "first"},
         {"colour": "red"},
     ],
@@ -159,6 +168,37 @@ def test_a_failed_config_keeps_no_promise_whatever_was_measured(quadrant: Quadra
 
 def test_a_config_ruled_out_before_a_launch_was_not_answered() -> None:
     assert [record(launch_id=launch).answered for launch in (None, 0, 5)] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("changes", "complete"),
+    [
+        ({}, True),
+        ({"launch_id": None}, False),
+        ({"failure": FAILURE}, False),
+        ({"stopped_early": True, "why_stopped": "less capacity"}, False),
+    ],
+    ids=["measured", "ruled out", "failed", "stopped"],
+)
+def test_a_record_is_complete_when_all_of_it_was_measured(
+    changes: dict[str, Any], complete: bool
+) -> None:
+    assert record(**changes).complete is complete
+
+
+def test_a_record_of_a_study_made_before_trials_could_be_stopped_is_still_read() -> None:
+    new = ("why_stopped", "launch_s", "pair", "arm")
+    kept = {k: v for k, v in json.loads(record().to_json()).items() if k not in new}
+    assert TrialRecord.from_json(json.dumps(kept)) == record()
+
+
+def test_a_measured_number_may_lie_between_two_ends() -> None:
+    offered = {"p95_ttft_ms": 400.0, "intervals": {"p95_ttft_ms": [380.0, 430.0]}}
+    found = TrialRecord.from_json(record(loads={"offered": offered}).to_json())
+    assert found.interval("offered", "p95_ttft_ms") == (380.0, 430.0)
+    assert found.interval("offered", "p95_tpot_ms") is None
+    assert record().interval("offered", "p95_ttft_ms") is None
+    assert record().interval("capacity", "capacity") is None
 
 
 def test_a_metric_that_was_not_measured_is_none() -> None:

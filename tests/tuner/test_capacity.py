@@ -1,18 +1,29 @@
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objectives import Load, Measurement, Request, RequestResult, Workload, parse_sla
+from objectives import (
+    Load,
+    Measurement,
+    Request,
+    RequestResult,
+    Verdict,
+    Workload,
+    parse_sla,
+)
 from objectives.growth import growth
 from runners.replay import ReplayRunner
 from runners.simulated import SimulatedRunner
 from runners.simulated.catalogue import gpu, model
 from search_spaces import Config, Deployment
 from search_spaces.vllm import default_config, vllm_space
-from tuner.capacity import Capacity, find_capacity
-from tuner.probing import NOISY, offered_load
+from tests.tuner.engines import Scripted
+from tuner.capacity import Capacity, find_capacity, interval, search
+from tuner.probing import NOISELESS, NOISY, Effort, Probe, Prober, offered_load, saturating_load
 
 SLA = parse_sla("p95_tpot_ms<=40,p95_ttft_ms<=500")
 OPEN = Workload(name="chat", requests=tuple(Request(n / 4, 64, 8) for n in range(12)))
@@ -125,6 +136,137 @@ def test_a_rate_that_says_nothing_of_the_engine_is_not_begun_with() -> None:
     # The middle of the bracket, whose ends a noisy engine has decided.
     assert result.interval == pytest.approx((10.905, 11.388), abs=0.001)
     assert result.capacity == pytest.approx(11.144, abs=0.001)
+
+
+def searched(
+    holds: Callable[[float], bool],
+    effort: Effort = NOISELESS,
+    *,
+    workload: Workload = OPEN,
+    first: float | None = None,
+    first_stride: float = 2.0,
+    monotone: bool = True,
+) -> Capacity:
+    """Where the SLA holds at some levels and not at others; ``first`` is probed before."""
+
+    def latencies(at: Workload) -> list[float | None]:
+        level = at.concurrency or at.request_rate
+        return [100.0 if holds(round(level, 6)) else 2000.0] * len(at.requests)
+
+    asked = Scripted(latencies)
+    prober = Prober(asked, (workload,), SLA, effort, first_stride=first_stride)
+    if first is not None:
+        prober.probe(first)
+    saturated = asked.measure(saturating_load(workload, effort))
+    return search(prober, saturated, monotone=monotone)
+
+
+def levels(found: Capacity) -> list[float]:
+    return [round(probe.level, 3) for probe in found.probes]
+
+
+def test_a_promise_that_breaks_at_a_low_rate_and_holds_above_has_its_capacity_above() -> None:
+    found = searched(lambda level: 6 <= level <= 11.3, monotone=False)
+    assert 11.2 < found.capacity <= 11.3
+    assert found.broken_below == [4.0]
+    assert levels(found)[:2] == [4.0, 8.0]
+
+
+def test_it_is_looked_for_at_four_times_the_first_level_and_no_further() -> None:
+    assert searched(lambda level: 12 <= level <= 20, monotone=False).capacity > 19.8
+    beyond = searched(lambda level: level >= 20, monotone=False)
+    assert (beyond.capacity, beyond.broken_below) == (0.0, [])
+    assert levels(beyond) == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0]
+
+
+def test_below_a_level_that_holds_half_of_it_is_looked_at() -> None:
+    found = searched(lambda level: 3 <= level <= 11.3, monotone=False)
+    assert (11.2 < found.capacity <= 11.3, found.broken_below) == (True, [2.0])
+    nothing = searched(lambda level: level <= 11.3, monotone=False)
+    assert (nothing.broken_below, levels(nothing)[0]) == ([], 2.0)
+
+
+def test_what_holds_at_a_level_is_taken_to_hold_below_it_where_nothing_waits() -> None:
+    found = searched(lambda level: 3 <= level <= 11.3)
+    assert (found.broken_below, levels(found)[0]) == ([], 4.0)
+
+
+COARSE = replace(NOISELESS, resolution=2 ** (1 / 8))
+
+
+def test_a_search_that_begins_near_goes_further_with_every_step_upwards() -> None:
+    found = searched(lambda level: level <= 40, COARSE, first=10.0, first_stride=2 ** (1 / 8))
+    steps = [10.0, 10.905, 12.968, 18.34, 36.68, 73.36]
+    assert levels(found)[:5] == pytest.approx(steps[:5], abs=0.001)
+    assert levels(found)[-1] == pytest.approx(steps[5], abs=0.001)
+    assert 40 / 2 ** (1 / 8) < found.capacity <= 40
+
+
+def test_and_downwards() -> None:
+    found = searched(lambda level: level <= 4, COARSE, first=10.0, first_stride=2 ** (1 / 8))
+    steps = [10.0, 9.17, 7.711, 5.453, 2.726]
+    assert levels(found)[::-1][:4] == pytest.approx(steps[:4], abs=0.001)
+    assert levels(found)[0] == pytest.approx(steps[4], abs=0.001)
+    nowhere = searched(lambda level: False, first=16.0, first_stride=2 ** (1 / 8))
+    assert nowhere.capacity == 0.0
+    assert 1.0 <= levels(nowhere)[0] < 2.0
+
+
+def test_a_level_probed_before_is_where_the_search_begins() -> None:
+    found = searched(lambda level: level <= 11.3, COARSE, first=12.0)
+    assert levels(found) == pytest.approx([6.0, 8.485, 10.09, 11.0, 12.0], abs=0.01)
+    assert 4.0 not in levels(found)
+
+
+def test_in_a_closed_loop_every_level_is_a_whole_number_and_no_two_are_the_same() -> None:
+    for most, started in ((2, 5), (3, 7), (11, 4), (0, 9)):
+        found = searched(
+            lambda level, most=most: level <= most,  # type: ignore[misc]
+            workload=OPEN.at_concurrency(started),
+            first_stride=2 ** (1 / 8),
+        )
+        assert all(level == round(level) >= 1 for level in levels(found))
+        assert len({*levels(found)}) == len(levels(found))
+        best = found.at_capacity
+        assert (best.level if best else 0) == most
+
+
+def test_an_interval_reaches_from_what_surely_holds_to_what_surely_does_not() -> None:
+    nothing = Scripted(lambda w: [100.0] * len(w.requests)).measure(offered_load(OPEN, SLA))
+    met, open_, broken = Verdict.MET, Verdict.UNDECIDED, Verdict.BROKEN
+
+    def between(*probed: tuple[float, Verdict]) -> tuple[float, float] | None:
+        return interval([Probe(level, v, v is met, nothing) for level, v in probed])
+
+    assert between((1.0, met), (2.0, met), (3.0, open_), (4.0, broken), (5.0, broken)) == (2, 4)
+    assert between((1.0, broken), (2.0, met), (4.0, broken)) == (2.0, 4.0)
+    assert between((1.0, met), (2.0, open_)) is None
+    assert between((1.0, open_), (2.0, broken)) is None
+    assert between((1.0, broken), (2.0, met)) is None
+    assert between() is None
+
+
+def test_on_a_noisy_engine_an_undecided_level_ends_no_interval() -> None:
+    def latencies(at: Workload) -> list[float | None]:
+        missing = 0 if at.request_rate < 7 else 20 if at.request_rate < 15 else 2
+        return [2000.0 if missing and n % missing == 0 else 100.0 for n in range(len(at.requests))]
+
+    long = Workload(name="chat", requests=tuple(Request(n / 4, 64, 8) for n in range(240)))
+    asked = Scripted(latencies)
+    prober = Prober(asked, (long,), SLA, NOISY)
+    found = search(prober, asked.measure(saturating_load(long, NOISY)))
+    verdicts = {round(p.level, 2): (p.verdict, p.holds) for p in found.probes}
+    assert verdicts[8.0] == (Verdict.UNDECIDED, True)
+    low, high = found.interval or (0.0, 0.0)
+    assert (low, high > 15) == (4.0, True)
+    assert 14 < found.capacity < 16
+
+
+def test_what_was_not_searched_says_so() -> None:
+    nothing = Scripted(lambda w: [100.0] * len(w.requests)).measure(offered_load(OPEN, SLA))
+    assert Capacity(0.0, None, nothing).unsearched
+    assert not found(engine(0.1)).unsearched
+    assert not found(engine(11.3), sla="output_throughput>=1").unsearched
 
 
 @given(

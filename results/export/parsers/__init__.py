@@ -1,0 +1,1 @@
+"""The targets' own parsers, where they are installed."""

@@ -1,0 +1,42 @@
+"""Ray's own schemas; they let unknown keys pass, and do not look into an application's arguments.
+
+The deployment's part of them is held against Ray's deployment schemas one by one.
+"""
+
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from results.export.target import Files, NotInstalled
+
+
+def schemas(files: Files) -> list[str]:
+    try:
+        from ray.serve.config import AutoscalingConfig
+        from ray.serve.schema import ServeDeploySchema
+    except ImportError:
+        raise NotInstalled("`pip install 'paretune[ray]'` brings it") from None
+    (text,) = files.values()
+    document = yaml.safe_load(text)
+    found = _complaints(ServeDeploySchema, document)
+    for app in document["applications"]:
+        for llm in app["args"]["llm_configs"]:
+            scaling = llm["deployment_config"]["autoscaling_config"]
+            found += _complaints(AutoscalingConfig, scaling)
+            found += [
+                f"`{n}` is no key of it" for n in scaling if n not in _fields(AutoscalingConfig)
+            ]
+    return found
+
+
+def _complaints(model: Any, document: Any) -> list[str]:
+    try:
+        model.model_validate(document)
+    except ValidationError as error:
+        return [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+    return []
+
+
+def _fields(model: Any) -> set[str]:
+    return set(model.model_fields)
