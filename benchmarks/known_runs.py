@@ -23,7 +23,7 @@ from search_spaces import Config
 Floats = NDArray[np.float64]
 IN_MEMORY = 2000
 """Runs; one of a thousand requests takes 24 kB."""
-SOURCES = ("objectives", "runners/simulated", "search_spaces")
+SIMULATION = ("objectives", "runners/simulated", "search_spaces")
 ROOT = Path(__file__).parents[1]
 
 
@@ -106,9 +106,9 @@ class KnownRuns:
             database.execute("INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?)", row)
 
 
-def version_of_simulation() -> str:
-    """Changes with every file that a simulated figure may depend on."""
-    folders = [ROOT / name for name in SOURCES]
+def version_of(*more: str) -> str:
+    """Changes with every file that a simulated figure may depend on, and with those of more."""
+    folders = [ROOT / name for name in (*SIMULATION, *more)]
     files = sorted(f for folder in folders for f in folder.rglob("*.*") if f.suffix != ".pyc")
     kinds = (".py", ".yaml", ".csv")
     texts = [file.read_bytes() for file in files if file.suffix in kinds]

@@ -26,4 +26,5 @@ def surface_named(name: str, place: Place, each_of: EachOf = map) -> Surface:
     return published(name, place.data)
 
 
-NAMES = (*SOURCES, *TWINS, recorded.NAME)
+NAMES = (*SOURCES, *TWINS, *((recorded.NAME,) if recorded.FILE.exists() else ()))
+"""The recorded one where there is a recording."""

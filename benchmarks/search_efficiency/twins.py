@@ -8,12 +8,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.known_runs import KnownRuns, version_of_simulation
+from benchmarks.known_runs import KnownRuns, version_of
 from benchmarks.noisy import Noise, NoisyRunner
 from benchmarks.search_efficiency import under_test
 from benchmarks.search_efficiency.surface import Surface, Truth, combinations, settings_of
 from objectives import Workload
 from runners.simulated import SimulatedRunner
+from runners.simulated.engine import launch_s
 from search_spaces import Config, Deployment
 from tuner.problem import Problem
 
@@ -47,11 +48,9 @@ class Laid:
     problem: Problem
     deployment: Deployment
 
-    @property
-    def digest(self) -> str:
-        """Of all that a figure of it may depend on."""
-        traffic = self.problem.cases[0].workload
-        told = repr((self.twin, traffic, self.deployment)) + version_of_simulation()
+    def digest(self, *packages: str) -> str:
+        """Of all that a figure of it may depend on, where these packages make it, too."""
+        told = repr((self.twin, self.problem.cases, self.deployment)) + version_of(*packages)
         return sha256(told.encode()).hexdigest()[:12]
 
 
@@ -126,8 +125,10 @@ def twin_surface(name: str, cache: Path, each_of: EachOf = map) -> Surface:
 def surface(name: str, twin: Twin, cache: Path, each_of: EachOf = map) -> Surface:
     laid = lay_out(twin)
     cache.mkdir(parents=True, exist_ok=True)
-    found = _truths(laid, cache / f"truth-{name}-{laid.digest}.json", each_of)
-    file = cache / f"runs-{name}-{laid.digest}.db"
+    # How capacity is searched decides what is true of it, too.
+    truth_file = cache / f"truth-{name}-{laid.digest('tuner', 'results')}.json"
+    found = _truths(laid, truth_file, each_of)
+    file = cache / f"runs-{name}-{laid.digest()}.db"
     noiseless = SimulatedRunner(laid.deployment)
     runs = KnownRuns(noiseless, file)
     case = laid.problem.cases[0]
@@ -138,7 +139,7 @@ def surface(name: str, twin: Twin, cache: Path, each_of: EachOf = map) -> Surfac
         values=dict(twin.grid),
         goal=twin.goal,
         simulated=True,
-        launch_s=runs.launch_s,
+        launch_s=partial(launch_s, laid.deployment),
         runner=lambda seed: NoisyRunner(runs, Noise(of_run=twin.noise_of_run), seed=seed),
         traffic=partial(_repeated, case.workload),
         truths={tuple(settings): Truth(*of) for settings, of in found["truths"]},

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from benchmarks.search_efficiency.results_file import Result, append, file_of, r
 from benchmarks.search_efficiency.significance import holm, p_value, verdict
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
 SMALL = ("--surfaces", "llama-70b-h100", "--policies", "random", "--trials", "3")
 
 
@@ -59,6 +62,24 @@ def test_shards_fill_files_of_their_own_and_together_every_cell(
     assert names == ["results-1-of-2.jsonl", "results-2-of-2.jsonl"]
     assert {key[2] for key in read_results(tmp_path)} == {0, 1}
     assert len(read_results(tmp_path)) == 8
+
+
+def test_the_commands_of_the_page_make_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    for line in (
+        f"run --output {tmp_path} --processes 2 --quick --surfaces gpt-oss-120b-b200 "
+        "--policies paretune,random --seeds 2 --trials 4",
+        f"report --output {tmp_path} --markdown {page}",
+    ):
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.search_efficiency", *line.split()],
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+        )
+    text = page.read_text("utf-8")
+    assert "## Each by its own rules" in text
+    assert "| gpt-oss-120b-b200 |" in text
 
 
 def test_several_processes_find_what_one_does(

@@ -18,7 +18,7 @@ from . import cases
 
 
 def test_there_are_surfaces_of_three_kinds() -> None:
-    assert set(NAMES) == {*SOURCES, *twins.TWINS, recorded.NAME}
+    assert {*NAMES, recorded.NAME} == {*SOURCES, *twins.TWINS, recorded.NAME}
     assert (len(SOURCES), len(twins.TWINS)) == (6, 4)
 
 
