@@ -216,9 +216,7 @@ def test_a_level_at_or_above_an_offered_load_that_is_too_much_need_not_be_probed
     served = InLine(most=8.0, first_ms=900.0)
     config = problem.space.default()
     outcome = try_out(problem, ReplayRunner(measurements=served), config, against(problem))
-    assert outcome.measured["chat"].stopped == (
-        "breaks the SLA, less capacity, less throughput"
-    )
+    assert outcome.measured["chat"].stopped == ("breaks the SLA, less capacity, less throughput")
     rates = [load.workload.request_rate for load in served.loads]
     assert rates == [pytest.approx(4.0), math.inf]
 
