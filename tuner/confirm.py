@@ -85,11 +85,11 @@ def take(
         with launch(arm.path, arm.config) as engine:
             outcome.launch_s = engine.age_s
             for case in fresh.cases:
-                name = case.profile.name
-                measured = _measured(
-                    Timed(engine, outcome), case, fresh, arm.goals[name], known[name], turn.pair
-                )
-                outcome.measured[name] = measured
+                name, timed = case.profile.name, Timed(engine, outcome)
+                with outcome.answering(name):
+                    goals = arm.goals[name]
+                    measured = _measured(timed, case, fresh, goals, known[name], turn.pair)
+                    outcome.measured[name] = measured
     except EngineError as error:
         outcome.failure, outcome.engine_s = error.failure, error.engine_s
     if engine is not None:

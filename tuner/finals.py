@@ -113,24 +113,25 @@ class Finals:
     def _take(self, turn: Turn, known: dict[str, list[float]]) -> None:
         with self.interruptible():
             kept = take(turn, self.problem, self._launch, known, launch_id=self.launches())
-        failure = kept[0].failure
-        if failure and failure["kind"] == FailureKind.HOST:
+        failures = (record.failure for record in kept if record.failure)
+        host = next((f for f in failures if f["kind"] == FailureKind.HOST), None)
+        if host:
             # Says nothing of the config; `tune resume` takes this turn again.
-            self.progress.note(f"{turn.arm.name} was not measured: {failure['detail']}")
+            self.progress.note(f"{turn.arm.name} was not measured: {host['detail']}")
             return
         storage.keep_confirmations(self.studies, kept)
         self.folder.append(kept)
 
     @contextmanager
     def _launch(self, path: Path, config: Config) -> Iterator[Engine]:
-        """The stock engine from its file; where that is ours alone, from the config in it."""
-        space = self.problem.space
-        if isinstance(self.runner, VllmRunner) and not space.needs_ours(config):
+        """The stock engine from its file; with our knobs from the config that it makes."""
+        ours = self.problem.space.needs_ours(config)
+        if isinstance(self.runner, VllmRunner) and not ours:
             with self.runner.launch_file(path) as engine:
                 yield engine
             return
-        ours = {knob.name: config[knob.name] for knob in space.knobs if knob.owner == "ours"}
-        with self.runner.launch(space.within({**read_settings(path, space), **ours})) as engine:
+        settings = read_settings(path, self.problem.space)
+        with self.runner.launch({**config, **settings}) as engine:
             yield engine
 
 

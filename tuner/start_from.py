@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from search_spaces import Config, SearchSpace, Value
+from search_spaces.vllm_speculation import spelled
 from tuner.errors import BadInput
 from tuner.yaml_file import YamlFile, read_yaml
 
@@ -33,6 +34,8 @@ def _spelled(key: str, value: object) -> tuple[str, object]:
     name = key.replace("-", "_")
     if isinstance(value, bool) and name.startswith("no_"):
         return name.removeprefix("no_"), not value
+    if name == "speculative_config" and isinstance(value, dict):
+        return name, spelled(value) or value
     return name, value
 
 

@@ -1,7 +1,8 @@
 """One trial: launch a config, measure it under its loads, hold it against every promise."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -55,6 +56,16 @@ class Outcome:
     fresh: bool = True
     """Whether an engine was launched for it; ``False``: a running one was retuned."""
 
+    @contextmanager
+    def answering(self, objective: str) -> Iterator[None]:
+        """Where nothing of an objective's traffic is answered, the others are measured still."""
+        try:
+            yield
+        except EngineError as error:
+            if error.failure.kind is not FailureKind.NOTHING_COMPLETED:
+                raise
+            self.unanswered[objective] = error.failure
+
     def requests(self) -> dict[str, dict[LoadName, Measurement]]:
         """The runs whose requests are kept: the offered load, and the last that held."""
         kept: dict[str, dict[LoadName, Measurement]] = {}
@@ -103,13 +114,9 @@ def _launch(
             outcome.launch_s = launched.age_s if launched.fresh else 0.0
             for case in problem.cases:
                 name = case.profile.name
-                try:
+                with outcome.answering(name):
                     measured = _measure(engine, case, problem, config, race(case))
                     outcome.measured[name] = measured
-                except EngineError as error:
-                    if error.failure.kind is not FailureKind.NOTHING_COMPLETED:
-                        raise
-                    outcome.unanswered[name] = error.failure
     except EngineError as error:
         outcome.failure = error.failure
         outcome.engine_s = error.engine_s

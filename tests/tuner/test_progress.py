@@ -15,6 +15,7 @@ from tuner.progress import Progress, State, progress
 from tuner.progress.lines import Lines
 from tuner.progress.live import Live
 from tuner.progress.silent import Silent
+from tuner.progress.state import Pace
 
 CONFIG: Config = {
     "max_num_seqs": 256,
@@ -150,6 +151,42 @@ def test_the_knobs_shown_can_be_chosen() -> None:
     )
 
 
+def test_a_line_says_why_a_trial_was_stopped() -> None:
+    stopped = trial(loads={}, stopped_early=True, why_stopped="later first tokens, less capacity")
+    assert line(stopped, state=state(40)) == (
+        "40/40  trial 6  tp2 seqs 256 tokens 8192 wait 0  "
+        "stopped: later first tokens, less capacity"
+    )
+
+
+def test_each_launch_that_confirms_is_a_line_with_the_time_that_is_left() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with Lines(stream, [], clock) as shown:
+        for done, arm, pair in ((3, "default", 2), (4, "trial 7", 2), (7, "default", 4)):
+            shown.confirming(done, 10, arm, pair)
+            clock.now_s += 20
+    assert stream.getvalue().splitlines() == [
+        "confirming 4/10  pair 2  default",
+        "confirming 5/10  pair 2  trial 7  ETA 2 min",
+        # Four have taken 40 s since the first of this run.
+        "confirming 8/10  pair 4  default  ETA 30 s",
+    ]
+
+
+def test_the_pace_of_what_is_counted_is_that_since_it_began() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    assert pace.eta_s(0, 10) is None
+    pace.begins(2)
+    assert pace.eta_s(2, 10) is None
+    clock.now_s += 30
+    pace.begins(3)
+    assert pace.eta_s(3, 10) == 7 * 30.0
+    clock.now_s += 10
+    assert pace.eta_s(4, 10) == 6 * 20.0
+    assert pace.eta_s(10, 10) == 0.0
+
+
 def test_a_note_is_a_line_of_its_own() -> None:
     stream = io.StringIO()
     with progress(quiet=False, json=False, stream=stream) as shown:
@@ -165,6 +202,7 @@ def test_nothing_is_shown_when_quiet_or_when_json_is_wanted(quiet: bool, json: b
         shown.note("unseen")
         shown.trying(0, CONFIG, "default")
         shown.tried([trial()], NOBODY, state())
+        shown.confirming(0, 10, "default", 1)
     assert stream.getvalue() == ""
 
 
@@ -227,6 +265,21 @@ def test_a_terminal_shows_how_far_the_study_is_and_who_leads() -> None:
         "IV   bulk           -                    -",
     ]
     assert "Offered: 7.5 req/s [70 %].\n" in written(console)
+
+
+def test_a_terminal_shows_which_launch_confirms_below_the_trials() -> None:
+    console, clock, live = screen(120)
+    with live:
+        study(live, clock)
+        live.confirming(0, 10, "default", 1)
+        clock.now_s += 12
+        live.confirming(1, 10, "trial 6", 1)
+        drawn = frame(console)
+    assert drawn[1:4] == [
+        "trial 6: met, p95 TTFT 212 ms, capacity 31.2 req/s",
+        "confirming 2/10  pair 1  trial 6  ETA 1 min 48 s",
+        "     quadrant       best so far      trial",
+    ]
 
 
 def test_before_the_first_answer_a_terminal_shows_what_is_being_tried() -> None:

@@ -1,3 +1,4 @@
+import json
 import tempfile
 from pathlib import Path
 
@@ -6,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from search_spaces import SearchSpace
+from search_spaces.vllm_speculation import speculation
 from tuner.errors import BadInput
 from tuner.options import Options
 from tuner.spec import resolve, space_of
@@ -92,6 +94,24 @@ def test_a_file_that_is_no_config_is_refused_with_its_line(
     file: Path, text: str, message: str
 ) -> None:
     assert refusal(file, text) == message
+
+
+@pytest.mark.parametrize("word", ["ngram", "draft:meta-llama/Llama-3.2-1B-Instruct"])
+def test_speculation_is_read_as_it_is_exported(tmp_path: Path, word: str) -> None:
+    file = tmp_path / "mine.yaml"
+    settings = json.dumps(speculation(word))
+    file.write_text(f"speculative-config: {settings}\n")
+    assert read_settings(file, SPACE) == {"speculative_config": word}
+
+
+def test_speculation_of_another_kind_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("speculative-config: {method: eagle, num_speculative_tokens: 3}\n")
+    with pytest.raises(BadInput) as refused:
+        read_settings(file, SPACE)
+    assert str(refused.value) == (
+        f"{file}:1: `speculative_config` must be one value, but is a dict."
+    )
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
