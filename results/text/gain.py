@@ -29,10 +29,11 @@ def gain_sentence(entry: Mapping[str, Any], pairs: Mapping[str, Any] | None = No
     gain = entry.get("gain")
     if gain is None:
         return "not known: the default config gives nothing to compare with"
-    if pairs is not None and pairs["outcome"] not in ("gain", "not measured"):
-        return _not_gained(pairs)
-    if not entry.get("baseline_keeps_sla", True):
+    outcome = "not measured" if pairs is None else pairs["outcome"]
+    if not entry.get("baseline_keeps_sla", True) and outcome != "breaks its SLA":
         return "the default breaks this SLA"
+    if pairs is not None and outcome not in ("gain", "not measured"):
+        return _not_gained(pairs)
     if _none(gain):
         return "no gain over the default"
     return f"{_times(entry['goal']['metric'], gain['ratio'])}{_interval(gain)}"

@@ -149,6 +149,18 @@ STAYS = {"gain": {"ratio": 1.0, "low": None, "high": None}, "trial": 0, "confirm
             "the default breaks this SLA",
         ),
         (
+            {**GAIN, "baseline_keeps_sla": False},
+            pairs("capacity_per_gpu", "loss", ratio=0.5, low=0.4, high=0.625),
+            "it breaks SLA",
+            "the default breaks this SLA",
+        ),
+        (
+            {**GAIN, "baseline_keeps_sla": False},
+            pairs("capacity_per_gpu", "breaks its SLA", sla_kept=2),
+            "it breaks SLA",
+            "trial 12, the best of the search, kept the SLA in 2 of 5 runs on fresh traffic",
+        ),
+        (
             {**GAIN, "gain": {"ratio": 1.008, "low": 1.004, "high": 1.012}},
             pairs("capacity_per_gpu", "gain", ratio=1.008, low=1.004, high=1.012),
             "1.01x",
@@ -157,7 +169,7 @@ STAYS = {"gain": {"ratio": 1.0, "low": None, "high": None}, "trial": 0, "confirm
     ],
     ids=[
         *("gain", "no gain", "no gain in time", "loss", "breaks", "not measured", "only one"),
-        "small",
+        *("only one, and less", "neither", "small"),
     ],
 )
 def test_a_gain_is_told_as_the_pairs_found_it(

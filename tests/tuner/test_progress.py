@@ -152,7 +152,7 @@ def test_the_knobs_shown_can_be_chosen() -> None:
 
 
 def test_a_line_says_why_a_trial_was_stopped() -> None:
-    stopped = trial(loads={}, stopped_early=True, why_stopped="later first tokens, less capacity")
+    stopped = trial(stopped_early=True, why_stopped="later first tokens, less capacity")
     assert line(stopped, state=state(40)) == (
         "40/40  trial 6  tp2 seqs 256 tokens 8192 wait 0  "
         "stopped: later first tokens, less capacity"

@@ -63,6 +63,9 @@ def _verdict(record: TrialRecord) -> str:
 
 
 def _figures(record: TrialRecord) -> list[str]:
+    """None of a trial that was stopped: they would be of part of a run."""
+    if record.stopped_early:
+        return []
     ttft_ms = record.metric("offered", "p95_ttft_ms")
     capacity = record.metric("capacity", "capacity")
     return [
