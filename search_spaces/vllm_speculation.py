@@ -1,5 +1,7 @@
 """How vLLM is told to speculate: one word of ours is an object of its own."""
 
+from collections.abc import Mapping
+
 from search_spaces.space import Value
 
 DRAFT_TOKENS = 4
@@ -23,3 +25,9 @@ def speculation(value: str) -> dict[str, Value] | None:
     if kind == "draft" and model:
         return {"method": "draft_model", "model": model, "num_speculative_tokens": DRAFT_TOKENS}
     raise ValueError(f"`speculative_config` must be none, ngram or draft:DIR, but got {value!r}.")
+
+
+def word_of(told: Mapping[str, object]) -> str | None:
+    """What ``speculation`` makes so; ``None`` of any other object."""
+    word = "ngram" if told.get("method") == "ngram" else f"draft:{told.get('model', '')}"
+    return word if word != "draft:" and speculation(word) == dict(told) else None
