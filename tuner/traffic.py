@@ -67,12 +67,17 @@ def _seed(seed: int, number: int) -> int:
 
 def _alike(workload: Workload, other: Workload, seed: int) -> Workload:
     """Another draw, at the same mean rate; of a trace replayed in full, another beginning."""
-    if other.requests == workload.requests:
-        first = random.Random(f"{seed}/begin").randrange(len(workload.requests))  # noqa: S311
-        return workload.rotated(first)
+    if _lengths(other) == _lengths(workload):
+        first = random.Random(f"{seed}/begin").randrange(1, len(workload.requests))  # noqa: S311
+        other = other.rotated(first)
     timed = workload.concurrency is None and math.isfinite(workload.request_rate)
     same = timed and math.isfinite(other.request_rate)
     return other.at_rate(workload.request_rate) if same else other
+
+
+def _lengths(workload: Workload) -> list[tuple[int, int]]:
+    """The same in every replay of a whole trace, however coarse its times are."""
+    return [(r.input_tokens, r.output_tokens) for r in workload.requests]
 
 
 def _once(

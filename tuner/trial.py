@@ -146,13 +146,13 @@ def measure_offered(engine: Engine, case: Case, race: Race) -> Measurement:
     """
     load = offered_load(case.workload, case.profile.sla)
     offered = engine.measure(replace(load, watch=_watch(race.watch_offered, case.workload)))
-    if race.lost:
-        return finished(offered)
     if not offered.completed:
         raise EngineError(
             FailureKind.NOTHING_COMPLETED,
             "no request was answered within three times the SLA's latency",
         )
+    if race.lost:
+        return finished(offered)
     race.offered(offered)
     return offered
 

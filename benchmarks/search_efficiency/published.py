@@ -31,7 +31,7 @@ from runners.simulated.engine import launch_s
 from search_spaces import Choice, Config, Deployment, Int, Knob, Rule, SearchSpace
 from tuner.problem import Case, Problem
 
-EXCERPT = Path(__file__).parent / "published"
+EXCERPT = Path(__file__).parent / "published_runs"
 REPEATS_TTFT, REPEATS_TPOT = 0.017, 0.003
 """Median differences between runs of one config in the whole collection, taken for standard
 deviations of logarithms."""

@@ -62,7 +62,8 @@ def run(due: Due, *, e2el_ms: float = 40.25, others: float = 0.015) -> Run:
 
 
 def recorded(file: Path, runs: tuple[Run, ...]) -> Path:
-    for line in (HEADER, LAUNCHED, *runs):
+    lines: tuple[Header | Launched | Run, ...] = (HEADER, LAUNCHED, *runs)
+    for line in lines:
         append(file, line)
     return file
 

@@ -125,3 +125,36 @@ def test_workloads_are_read_as_they_were_written(folder: Folder) -> None:
     workloads = tuple(Workload(name=name, requests=requests) for name in ("rag", "chat"))
     folder.write_workloads(workloads)
     assert folder.read_workloads(["rag", "chat"]) == workloads
+
+
+def draw(name: str, tokens: int) -> Workload:
+    return Workload(name=name, requests=(Request(0.0, tokens, 2), Request(1.5, tokens + 1, 3)))
+
+
+def test_every_draw_of_a_workload_is_read_back_as_it_was_written(folder: Folder) -> None:
+    chat, rag = draw("chat", 9), draw("rag", 20)
+    redrawn = [(draw("chat", 10), draw("chat", 11)), ()]
+    folder.write_workloads([chat, rag], redrawn)
+    assert folder.read_workloads(["chat", "rag"]) == (chat, rag)
+    assert folder.read_redrawn(["chat", "rag"]) == redrawn
+    names = sorted(path.name for path in (folder.path / "workloads").iterdir())
+    assert names == ["chat.2.jsonl", "chat.3.jsonl", "chat.jsonl", "rag.jsonl"]
+
+
+def test_a_study_begun_without_other_draws_has_none(folder: Folder) -> None:
+    folder.write_workloads([draw("chat", 9)])
+    assert folder.read_redrawn(["chat"]) == [()]
+
+
+def test_what_is_measured_in_turns_has_a_file_each(folder: Folder) -> None:
+    path = folder.write_arm("performance_mode throughput", "max-num-seqs: 64\n")
+    assert path == folder.path / "confirm" / "performance_mode-throughput.yaml"
+    assert path.read_text() == "max-num-seqs: 64\n"
+    assert folder.write_arm("performance_mode throughput", "other: 1\n") == path
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_settling_a_study_keeps_the_files_of_its_confirmation(folder: Folder) -> None:
+    path = folder.write_arm("trial 7", "max-num-seqs: 64\n")
+    folder.settle([trial(7)])
+    assert path.exists()

@@ -186,7 +186,7 @@ def test_the_best_so_far_is_what_a_trial_runs_against(make_loop: MakeLoop) -> No
     loop, _ = raced(make_loop, better_with_fewer, trials=12)
     fewest = 1024
     for record in loop.records[1:]:
-        tried = record.config["max_num_seqs"]
+        tried = int(record.config["max_num_seqs"])
         clearly_worse = tried > fewest + 100
         if clearly_worse or tried < fewest:
             assert record.stopped_early is clearly_worse

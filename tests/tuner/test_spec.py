@@ -313,3 +313,13 @@ def test_every_option_that_decides_the_outcome_has_its_place_in_the_spec() -> No
     renamed |= {"calibration": "calibrations"}
     kept = {renamed.get(o.name, o.name) for o in fields(Options) if o.name not in elsewhere}
     assert kept <= {field.name for kind in (StudySpec, Target) for field in fields(kind)}
+
+
+def test_the_longest_request_of_any_draw_must_fit() -> None:
+    longer = 0
+    for seed in range(4):
+        spec, (flow,) = resolve(Options(objective="rag", requests=60, seed=seed))
+        longest = max(w.longest_tokens for w in (flow.workload, *flow.redrawn))
+        assert spec.max_model_len == -(-longest // 256) * 256
+        longer += longest > flow.workload.longest_tokens
+    assert longer > 0

@@ -3,6 +3,10 @@ from pathlib import Path
 import optuna
 import pytest
 
+from objectives import Quadrant
+from objectives.quadrant import GPUS, SATURATED
+from results.confirmation import Finalist
+from results.record import TrialRecord
 from tests.tuner.conftest import TRAFFIC, MakeLoop
 from tuner import storage
 from tuner.errors import BadInput
@@ -101,3 +105,57 @@ def test_a_trial_without_records_has_none(make_loop: MakeLoop) -> None:
     loop = make_loop()
     assert isinstance(loop.studies[0], optuna.Study)
     assert storage.attached(optuna.trial.create_trial(values=[1.0, 1.0])) == []
+
+
+CHOSEN = [
+    Finalist(quadrant=Quadrant.BULK, objective="summarize", trial=7, goal=SATURATED),
+    Finalist(quadrant=Quadrant.ECONOMY, objective="reasoning", trial=3, goal=GPUS),
+]
+
+
+def confirmed(arm: str, pair: int, launch_id: int, objective: str = "chat") -> TrialRecord:
+    return TrialRecord(
+        number=7,
+        objective=objective,
+        config={"max_num_seqs": 64},
+        origin="confirm",
+        arm=arm,
+        pair=pair,
+        launch_id=launch_id,
+    )
+
+
+@pytest.mark.parametrize("chosen", [CHOSEN, []])
+def test_finalists_are_kept_with_the_study_and_read_by_the_next_process(
+    folder: Folder, asked: Asked, chosen: list[Finalist]
+) -> None:
+    spec, problem = asked
+    made = storage.create(folder, spec, "monday", problem, None)
+    assert storage.finalists(made) is None
+    storage.keep_finalists(made, chosen)
+    _, _, read = storage.load(folder, None)
+    assert storage.finalists(read) == chosen
+
+
+def test_what_confirming_measured_is_read_in_the_order_of_the_launches(
+    folder: Folder, asked: Asked
+) -> None:
+    spec, problem = asked
+    made = storage.create(folder, spec, "monday", problem, None)
+    assert storage.confirmations(made) == []
+    second = [confirmed("default", 0, 9, name) for name in ("rag", "chat")]
+    first = [confirmed("trial 7", 0, 8)]
+    last = [confirmed("trial 7", 10, 20)]
+    for kept in (last, second, first):
+        storage.keep_confirmations(made, kept)
+    _, _, read = storage.load(folder, None)
+    assert storage.confirmations(read) == [*first, *second, *last]
+    assert storage.records(read) == []
+
+
+def test_a_turn_kept_twice_is_kept_once(folder: Folder, asked: Asked) -> None:
+    spec, problem = asked
+    made = storage.create(folder, spec, "monday", problem, None)
+    for launch_id in (8, 9):
+        storage.keep_confirmations(made, [confirmed("default", 0, launch_id)])
+    assert storage.confirmations(made) == [confirmed("default", 0, 9)]

@@ -1,10 +1,11 @@
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from objectives import Request
+from objectives import Request, Workload
 from tuner import presets
 from tuner.errors import BadInput
 from tuner.options import Options
@@ -197,3 +198,100 @@ def test_an_offline_batch_arrives_at_once() -> None:
     flow = traffic_of("offline")
     assert [r.arrival_s for r in flow.workload.requests] == [0.0] * 6
     assert not flow.sized_to_default
+
+
+def lengths(workload: Workload) -> list[tuple[int, int]]:
+    return [(r.input_tokens, r.output_tokens) for r in workload.requests]
+
+
+def gaps(workload: Workload) -> list[float]:
+    return [b.arrival_s - a.arrival_s for a, b in pairwise(workload.requests)]
+
+
+def draws(flow: Traffic) -> list[Workload]:
+    return [flow.workload, *flow.redrawn]
+
+
+@pytest.mark.parametrize(
+    ("objective", "options"),
+    [
+        ("chat", {}),
+        ("rag", {}),
+        ("agent", {}),
+        ("chat", {**LENGTHS, "request_rate": 5.0}),
+        ("rag", {"concurrency": 3}),
+        ("offline", {}),
+        ("offline", {"request_rate": 5.0}),
+    ],
+)
+def test_traffic_is_drawn_once_more_for_the_search_and_once_for_each_pair(
+    objective: str, options: dict[str, Any]
+) -> None:
+    flow = traffic_of(objective, requests=60, pairs=5, **options)
+    assert len(flow.redrawn) == 6
+    found = draws(flow)
+    assert len({one.requests for one in found}) == 7
+    assert {one.name for one in found} == {objective}
+    assert {one.concurrency for one in found} == {flow.workload.concurrency}
+    rates = [one.request_rate for one in found]
+    assert rates == pytest.approx([flow.workload.request_rate] * 7, rel=1e-9)
+
+
+def test_without_pairs_there_is_one_more_draw_for_the_search() -> None:
+    assert len(traffic_of("rag", pairs=0).redrawn) == 1
+
+
+def test_more_pairs_leave_the_draws_of_fewer_as_they_were() -> None:
+    five, nine = (traffic_of("rag", pairs=pairs).redrawn for pairs in (5, 9))
+    assert nine[:6] == five
+
+
+def test_the_seed_decides_what_is_drawn_anew() -> None:
+    assert traffic_of("rag", seed=1).redrawn == traffic_of("rag", seed=1).redrawn
+    first, other = ({w.requests for w in traffic_of("rag", seed=s).redrawn} for s in (1, 2))
+    assert not first & other
+
+
+def test_a_users_trace_that_is_replayed_in_full_is_begun_elsewhere(trace: Path) -> None:
+    flow = traffic_of("chat", workload=trace, seed=3)
+    in_order = lengths(flow.workload)
+    circles = [in_order[first:] + in_order[:first] for first in range(1, 6)]
+    for draw in flow.redrawn:
+        assert lengths(draw) in circles
+        assert draw.requests[0].arrival_s == 0.0
+        assert draw.request_rate == pytest.approx(flow.workload.request_rate)
+
+
+def test_what_is_begun_elsewhere_keeps_its_gaps_to_a_common_factor(tmp_path: Path) -> None:
+    arrivals = [0.0, 1.0, 1.5, 4.0, 4.2, 9.0]
+    rows = "".join(f"{t},{100 + n},10\n" for n, t in enumerate(arrivals))
+    path = tmp_path / "bursty.csv"
+    path.write_text("arrival_s,input_tokens,output_tokens\n" + rows)
+    flow = traffic_of("chat", workload=path)
+    # After the last request as long as between two on average.
+    around = [*gaps(flow.workload), 9.0 / 5]
+    for draw in flow.redrawn:
+        first = draw.requests[0].input_tokens - 100
+        kept = (around[first:] + around[:first])[:5]
+        factor = 9.0 / sum(kept)
+        assert gaps(draw) == pytest.approx([gap * factor for gap in kept])
+
+
+def test_a_trace_of_whole_seconds_is_begun_elsewhere_too(tmp_path: Path) -> None:
+    rows = "".join(f"2024-05-10 00:00:0{n // 2},{100 + n},10\n" for n in range(8))
+    path = tmp_path / "coarse.csv"
+    path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + rows)
+    flow = traffic_of("chat", workload=path, requests=8)
+    in_order = lengths(flow.workload)
+    assert all(lengths(draw) != in_order for draw in flow.redrawn)
+
+
+def test_a_longer_trace_is_replayed_from_another_stretch() -> None:
+    flow = traffic_of("chat", requests=60)
+    assert len({tuple(lengths(one)) for one in draws(flow)}) == 7
+
+
+def test_a_draw_leaves_out_what_is_too_long_by_itself() -> None:
+    flow = traffic_of("rag", requests=50, longest_tokens=3000)
+    assert {one.longest_tokens <= 3000 for one in draws(flow)} == {True}
+    assert len({len(one.requests) for one in draws(flow)}) > 1

@@ -13,10 +13,10 @@ from benchmarks.search_efficiency.scoring import (
     regret,
 )
 from benchmarks.search_efficiency.stand import Charge
-from benchmarks.search_efficiency.surface import Surface, Truth
+from benchmarks.search_efficiency.surface import Settings, Surface, Truth
 from search_spaces import Config
 
-TRUTHS: Mapping[tuple[int, int], Truth] = {
+TRUTHS: Mapping[Settings, Truth] = {
     (1, 4): Truth(300.0, 60.0, feasible=True),
     (1, 8): Truth(600.0, 90.0, feasible=True),
     (1, 16): Truth(900.0, 200.0, feasible=False),
