@@ -117,7 +117,7 @@ def version_of(*more: str) -> str:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(file, timeout=60)) as database, database:
+    with closing(sqlite3.connect(file, timeout=600)) as database, database:
         # What is lost when the machine stops is simulated again.
         database.execute("PRAGMA synchronous = OFF")
         database.execute(

@@ -27,7 +27,7 @@ def speculation(value: str) -> dict[str, Value] | None:
     raise ValueError(f"`speculative_config` must be none, ngram or draft:DIR, but got {value!r}.")
 
 
-def spelled(settings: Mapping[str, object]) -> str | None:
-    """The word for what ``speculation`` makes of it; ``None``: there is none."""
-    words = ("ngram", f"draft:{settings.get('model')}")
-    return next((word for word in words if speculation(word) == settings), None)
+def word_of(told: Mapping[str, object]) -> str | None:
+    """What ``speculation`` makes so; ``None`` of any other object."""
+    word = "ngram" if told.get("method") == "ngram" else f"draft:{told.get('model', '')}"
+    return word if word != "draft:" and speculation(word) == dict(told) else None

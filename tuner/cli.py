@@ -214,7 +214,7 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
     storage: Storage = None,
 ) -> Exit:
-    """Measure an exported file again: exit 0 as promised or better, 5 worse."""
+    """Measure an exported file again; exit 5 when worse."""
     from results.verification import WORSE
     from tuner.verify import Asked
     from tuner.verify import verify as replay

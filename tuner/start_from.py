@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from search_spaces import Config, SearchSpace, Value
-from search_spaces.vllm_speculation import spelled
+from search_spaces.vllm_speculation import word_of
 from tuner.errors import BadInput
 from tuner.yaml_file import YamlFile, read_yaml
+
+SPECULATION = "speculative_config"
 
 
 def read_settings(path: Path, space: SearchSpace) -> Config:
@@ -34,13 +36,13 @@ def _spelled(key: str, value: object) -> tuple[str, object]:
     name = key.replace("-", "_")
     if isinstance(value, bool) and name.startswith("no_"):
         return name.removeprefix("no_"), not value
-    if name == "speculative_config" and isinstance(value, dict):
-        return name, spelled(value) or value
     return name, value
 
 
 def _checked(space: SearchSpace, name: str, value: object, file: YamlFile, key: object) -> Value:
     place = file.place([str(key)])
+    if name == SPECULATION and isinstance(value, dict):
+        value = word_of(value) or value
     if not isinstance(value, (bool, int, float, str)):
         raise BadInput(f"{place}: `{name}` must be one value, but is a {type(value).__name__}.")
     try:

@@ -75,15 +75,14 @@ def regret(surface: Surface, config: Config | None) -> float:
 def reference(surface: Surface) -> Point:
     """Half the default's throughput and 1.5 times its latency.
 
-    Where no config that keeps the promise is better than that in both: the worst of each among
-    those that keep it.
+    Where the default breaks the promise, of the worst of each among the configs that keep it.
     """
-    default = surface.default_values
-    found = (REFERENCE_THROUGHPUT * default[0], REFERENCE_LATENCY * default[1])
-    points = feasible(surface.truths.values())
-    if any(_better(point, found) for point in points):
-        return found
-    return min(throughput for throughput, _ in points), max(latency for _, latency in points)
+    default = surface.truth(surface.default)
+    points = feasible([default] if default else []) or feasible(surface.truths.values())
+    return (
+        REFERENCE_THROUGHPUT * min(throughput for throughput, _ in points),
+        REFERENCE_LATENCY * max(latency_ms for _, latency_ms in points),
+    )
 
 
 def feasible(truths: Iterable[Truth]) -> list[Point]:
@@ -105,10 +104,6 @@ def at_share(curve_of: Sequence[float], spent_s: Sequence[float], until_s: float
     """What the last trial that was over by then had led to; ``None`` before the first."""
     over = [value for value, at_s in zip(curve_of, spent_s, strict=True) if at_s <= until_s]
     return over[-1] if over else None
-
-
-def _better(point: Point, other: Point) -> bool:
-    return point[0] > other[0] and point[1] < other[1]
 
 
 def _rounded(values: Iterable[float]) -> list[float]:

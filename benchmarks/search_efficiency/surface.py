@@ -81,12 +81,6 @@ class Surface:
     def default(self) -> Config:
         return self.problem.first[0][1]
 
-    @property
-    def default_values(self) -> tuple[float, float]:
-        found = self.truth(self.default)
-        assert found is not None
-        return found.values
-
     def nearest(self, config: Config) -> Config:
         """The config of the grid that stands for it, and keeps the rules if it does."""
         space = self.problem.space

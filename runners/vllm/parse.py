@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 from typing import Any
 
@@ -11,6 +12,14 @@ from runners.vllm.command import python_of
 
 WITHIN_S = 300.0
 ERROR = "error: "
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What vLLM understood, and which vLLM it was."""
+
+    settings: Mapping[str, Any]
+    version: str
 
 
 class Refused(ValueError):
@@ -24,7 +33,7 @@ def parsed(
     *,
     model: str | None = None,
     environ: Mapping[str, str] = os.environ,
-) -> dict[str, Any]:
+) -> Parsed:
     """The settings of these names as vLLM understood them; takes as long as its imports.
 
     Args:
@@ -50,10 +59,10 @@ def parsed(
             check=False,
             timeout=WITHIN_S,
         )
-    return _settings(ended)
+    return _understood(ended)
 
 
-def _settings(ended: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def _understood(ended: subprocess.CompletedProcess[str]) -> Parsed:
     if ended.returncode:
         lines = ended.stderr.strip().splitlines() or ["it failed"]
         said = [line for line in lines if ERROR in line] or lines[-1:]
@@ -61,5 +70,4 @@ def _settings(ended: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     said_last = json.loads(ended.stdout.strip().rpartition("\n")[2])
     if "error" in said_last:
         raise Refused(said_last["error"])
-    settings: dict[str, Any] = said_last["settings"]
-    return settings
+    return Parsed(settings=said_last["settings"], version=said_last["version"])

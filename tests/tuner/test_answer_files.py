@@ -14,7 +14,7 @@ WINNERLESS = (*QUICK[:-1], "--sla=p95_ttft_ms<=1")
 SUMMARY = {
     *("schema_version", "study", "objective", "engine", "engine_version", "simulated"),
     *("uncertainty", "hardware", "model", "workloads", "seed", "trials", "cost", "baseline"),
-    *("best", "regret", "front", "unused_knobs", "infeasible"),
+    *("best", "confirmation", "regret", "front", "unused_knobs", "infeasible"),
 }
 LINE = {
     *("number", "config", "origin", "loads", "sla", "failure", "stopped_early", "engine_s"),
@@ -48,7 +48,7 @@ def test_a_study_leaves_the_files_of_the_contract(tmp_path: Path, tune: Tune) ->
     won = [f"{q}.yaml" for q in QUADRANTS if summary["best"][q]]
     assert {path.name for path in (folder / "best").iterdir()} == set(won)
     there = {".lock", "best", "logs", "requests", "study.db", "summary.json", "trials.jsonl"}
-    assert {path.name for path in folder.iterdir()} == there | {"workloads"}
+    assert {path.name for path in folder.iterdir()} == there | {"confirm", "workloads"}
 
 
 def test_every_request_of_both_loads_is_kept(tmp_path: Path, tune: Tune) -> None:
@@ -60,7 +60,7 @@ def test_every_request_of_both_loads_is_kept(tmp_path: Path, tune: Tune) -> None
     offered = [row for row in rows if row["load"] == "offered"]
     assert {row["load"] for row in rows} == {"offered", "capacity"}
     assert {row["objective"] for row in rows} == {"chat"}
-    assert len(offered) == 20
+    assert len(offered) == 60
     assert sum(row["completed"] for row in offered) == line["loads"]["offered"]["completed"]
     assert max(row["ttft_ms"] for row in offered) >= line["loads"]["offered"]["p99_ttft_ms"]
 

@@ -11,7 +11,10 @@ from tuner.cli import main
 from tuner.errors import EngineTrouble, Exit
 from tuner.options import Options
 
-COMMANDS = ["plan", "measure", "resume", "show", "sync", "calibrate", "doctor"]
+COMMANDS = [
+    *("plan", "measure", "resume", "show", "sync", "export", "verify", "calibrate"),
+    "doctor",
+]
 LOADED = """
 import sys
 before = set(sys.modules)
@@ -105,8 +108,8 @@ def test_the_options_are_those_of_the_contract() -> None:
         --gpus --calibration --acceptance-rate --hourly-cost --workload --input-tokens
         --output-tokens --length-spread --scale-tokens --requests --prefix-share --request-rate
         --concurrency --load --deadline --documents --sla --set --range --start-from --trials
-        --budget --seed --jobs --allow-lossy --allow-scheduler-class --study --output --storage
-        --mlflow --json --quiet
+        --budget --pairs --seed --jobs --allow-lossy --allow-scheduler-class --study --output
+        --storage --mlflow --json --quiet
     """
     assert names == set(contract.split())
 

@@ -90,11 +90,12 @@ def test_the_same_seed_tries_the_same_configs_and_another_seed_others(make_loop:
     assert all(mine != theirs for mine, theirs in zip(first[3:], other[3:], strict=True))
 
 
-def test_a_budget_in_engine_seconds_is_used_up_and_not_much_more(make_loop: MakeLoop) -> None:
+def test_a_budget_in_engine_seconds_is_used_up_and_not_exceeded(make_loop: MakeLoop) -> None:
     loop = make_loop(budget="10m", load="offered")
     loop.run()
     engine_s = [r.engine_s for r in loop.records]
-    assert sum(engine_s[:-1]) < 600 <= sum(engine_s)
+    # As much as the last few trials took would not have fitted any more.
+    assert sum(engine_s) <= 600 < sum(engine_s) + sum(engine_s[-5:]) / 5
 
 
 def test_the_smallest_budget_still_answers_for_the_default_config(make_loop: MakeLoop) -> None:

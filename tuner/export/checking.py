@@ -9,7 +9,7 @@ from results.export.provenance import Checked
 from results.export.serving import Serving
 from results.export.target import NotInstalled, Rendered, Target
 from results.export.words import words
-from runners.vllm.command import resolve, version
+from runners.vllm.command import resolve
 from runners.vllm.flags import Flags, bundled_flags
 from runners.vllm.parse import Refused, parsed
 from tuner.errors import BadInput
@@ -106,8 +106,8 @@ def _ask_vllm(
     except LookupError as error:
         missing.append(f"vLLM's own parser: {error}")
         return
-    _refuse(target, "vLLM's own parser", _lost(understood, serving.settings))
-    by.append(f"the parser of vLLM {version(found)}")
+    _refuse(target, "vLLM's own parser", _lost(understood.settings, serving.settings))
+    by.append(f"the parser of vLLM {understood.version}")
 
 
 def _argv(target: Target, rendered: Rendered, serving: Serving, folder: Path) -> list[str]:

@@ -1,8 +1,8 @@
 """What vLLM's own parser makes of arguments: ``python paretune_parse.py`` in vLLM's environment.
 
 Reads ``{"argv": [subcommand, words], "names": [settings], "model": folder or null}`` on standard
-input; prints ``{"settings": {name: value}}`` or ``{"error": why}`` as the last line. With the
-folder of a model the whole engine config is made, so that settings are held against each other.
+input; prints ``{"settings": {name: value}, "version": text}`` or ``{"error": why}`` as the last
+line. With the folder of a model the whole engine config is made: its settings must fit together.
 """
 
 import dataclasses
@@ -34,10 +34,13 @@ def plain(value: Any) -> Any:
 
 
 def answer(asked: dict[str, Any]) -> dict[str, Any]:
+    import vllm
+
     engine = parse(asked["argv"])
     if asked["model"] is not None:
         engine.create_engine_config()
-    return {"settings": {name: plain(getattr(engine, name)) for name in asked["names"]}}
+    settings = {name: plain(getattr(engine, name)) for name in asked["names"]}
+    return {"settings": settings, "version": vllm.__version__}
 
 
 def main() -> None:

@@ -57,11 +57,12 @@ def test_the_reference_is_half_the_throughput_and_half_as_much_more_latency(
     assert reference(known) == (500.0, 150.0)
 
 
-def test_where_that_leaves_nothing_the_worst_that_keeps_the_promise_is_the_reference(
+def test_where_the_default_breaks_the_promise_the_reference_is_that_of_the_worst_that_keep_it(
     known: Surface,
 ) -> None:
-    fast = Truth(10_000.0, 100.0, feasible=False)
-    assert reference(replace(known, truths={**TRUTHS, (1, 32): fast})) == (200.0, 95.0)
+    broken = Truth(10_000.0, 1000.0, feasible=False)
+    changed = replace(known, truths={**TRUTHS, (1, 32): broken})
+    assert reference(changed) == (0.5 * 200, 1.5 * 95)
 
 
 @pytest.mark.parametrize(
