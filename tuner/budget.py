@@ -20,13 +20,21 @@ def default_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
     return next((r for r in records if r.origin == "default" and r.complete), None)
 
 
-def turn_s(records: Sequence[TrialRecord]) -> float:
-    """Engine seconds that one launch of the confirmation is expected to take, by the default's."""
+def turns_s(records: Sequence[TrialRecord]) -> tuple[float, float]:
+    """Engine seconds that a launch of the confirmation is expected to take, by the default's runs.
+
+    Of the default, and of any finalist, whose launch may be as long as the longest so far.
+    """
     default = default_of(records)
     if default is None:
-        return 0.0
+        return 0.0, 0.0
     probes = len(default.loads.get("capacity", {}).get("probes", []))
-    return expected_turn_s(default.launch_s, default.measured_s, probes)
+    longest_s = max(record.launch_s for record in records)
+    own, other = (
+        expected_turn_s(launch_s, default.measured_s, probes)
+        for launch_s in (default.launch_s, longest_s)
+    )
+    return own, other
 
 
 def expected_turn_s(launch_s: float, measured_s: float, probes: int) -> float:
@@ -36,16 +44,15 @@ def expected_turn_s(launch_s: float, measured_s: float, probes: int) -> float:
 
 def reserve_s(records: Sequence[TrialRecord], pairs: int) -> float:
     """Kept back for the default and one finalist."""
-    return LEAST_ARMS * pairs * turn_s(records)
+    return pairs * sum(turns_s(records))
 
 
 def another_fits(
     records: Sequence[TrialRecord], budget_s: float, spent_s: float, pairs: int
 ) -> bool:
-    """Whether one more trial, as long as the last few, leaves enough to confirm."""
+    """Whether one more trial, as long as the longest of the last few, leaves enough to confirm."""
     trials = list({r.number: r.engine_s for r in records if r.answered}.values())[-RECENT:]
-    expected_s = sum(trials) / len(trials)
-    return spent_s + expected_s + reserve_s(records, pairs) <= budget_s
+    return spent_s + max(trials) + reserve_s(records, pairs) <= budget_s
 
 
 def refuse_too_small(
@@ -67,11 +74,11 @@ def refuse_too_small(
 def affordable(
     arms: Sequence[Arm], pairs: int, records: Sequence[TrialRecord], left_s: float | None
 ) -> list[Arm]:
-    """As many of the arms, in their order, as the rest of the budget does for."""
-    each_s = pairs * turn_s(records)
-    if left_s is None or each_s <= 0:
+    """As many of the arms, the default first, as the rest of the budget does for."""
+    own_s, other_s = (pairs * each_s for each_s in turns_s(records))
+    if left_s is None or other_s <= 0:
         return list(arms)
-    return list(arms[: max(LEAST_ARMS, int(left_s / each_s))])
+    return list(arms[: max(LEAST_ARMS, 1 + int((left_s - own_s) / other_s))])
 
 
 def _minutes(seconds: float) -> int:

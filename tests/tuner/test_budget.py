@@ -9,7 +9,7 @@ from tuner.budget import (
     default_of,
     refuse_too_small,
     reserve_s,
-    turn_s,
+    turns_s,
 )
 from tuner.errors import BadInput
 
@@ -34,13 +34,18 @@ ARMS = ["default", "trial 3", "trial 7", "mode"]
 
 
 def test_a_turn_takes_a_launch_and_six_of_the_defaults_runs() -> None:
-    assert turn_s([trial(0), trial(1, launch_s=0.0)]) == 60 + 300 * 6 / 10
+    turn_s = 60 + 300 * 6 / 10
+    assert turns_s([trial(0), trial(1, launch_s=0.0)]) == (turn_s, turn_s)
+
+
+def test_a_finalist_may_take_as_long_to_launch_as_the_longest_so_far() -> None:
+    assert turns_s([trial(0), trial(1, launch_s=200.0)]) == (240.0, 380.0)
 
 
 def test_a_turn_takes_no_longer_than_the_default_did() -> None:
     few = trial(0, loads={"offered": {}, "capacity": {"probes": [{}] * 3}})
     alone = trial(0, loads={"offered": {}})
-    assert (turn_s([few]), turn_s([alone])) == (360.0, 360.0)
+    assert (turns_s([few])[0], turns_s([alone])[0]) == (360.0, 360.0)
 
 
 @pytest.mark.parametrize(
@@ -50,19 +55,20 @@ def test_without_a_default_nothing_can_be_confirmed_and_nothing_is_kept_back(
     default: TrialRecord,
 ) -> None:
     assert default_of([default, trial(1)]) is None
-    assert (turn_s([default]), reserve_s([default], 5)) == (0.0, 0.0)
+    assert (turns_s([default]), reserve_s([default], 5)) == ((0.0, 0.0), 0.0)
 
 
 def test_what_is_kept_back_confirms_one_finalist() -> None:
     assert reserve_s([trial(0)], 5) == 2 * 5 * 240.0
+    assert reserve_s([trial(0), trial(1, launch_s=200.0)], 5) == 5 * (240.0 + 380.0)
     assert reserve_s([trial(0)], 0) == 0.0
 
 
-@pytest.mark.parametrize(("budget_s", "fits"), [(4000.0, True), (3999.0, False)])
-def test_another_trial_fits_if_one_as_long_as_the_last_few_leaves_what_is_kept_back(
+@pytest.mark.parametrize(("budget_s", "fits"), [(4100.0, True), (4099.0, False)])
+def test_another_trial_fits_if_one_as_long_as_any_of_the_last_five_leaves_what_is_kept_back(
     budget_s: float, fits: bool
 ) -> None:
-    # Twelve hundred were spent; the last five took 400 on average.
+    # Twelve hundred were spent; the longest of the last five took 500.
     lasting = [800.0, 500.0, 300.0, 400.0, 400.0, 400.0]
     records = [trial(n, engine_s=engine_s) for n, engine_s in enumerate(lasting)]
     assert another_fits(records, budget_s, 1200.0, 5) is fits
@@ -114,3 +120,9 @@ def test_what_is_left_does_for_so_many_arms_but_never_for_fewer_than_two(
 ) -> None:
     assert affordable(ARMS, 5, [trial(0)], left_s) == arms
     assert affordable(ARMS, 5, [trial(0, failure=FAILURE)], left_s) == ARMS
+
+
+@pytest.mark.parametrize(("left_s", "arms"), [(1200 + 3 * 1900.0, 4), (1200 + 3 * 1900.0 - 1, 3)])
+def test_finalists_may_take_longer_than_the_default(left_s: float, arms: int) -> None:
+    records = [trial(0), trial(1, launch_s=200.0)]
+    assert affordable(ARMS, 5, records, left_s) == ARMS[:arms]
