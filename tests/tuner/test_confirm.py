@@ -161,7 +161,7 @@ def test_all_of_a_turn_is_under_the_fresh_draw_of_its_pair(pair: int) -> None:
 
 
 def test_every_arm_of_a_pair_begins_at_the_same_level_and_every_pair_at_another() -> None:
-    levels = {}
+    levels: dict[int, list[float]] = {}
     for pair in range(5):
         for name in ("default", "trial 7"):
             files = Files(most=12.0 if name == "default" else 30.0)

@@ -10,7 +10,7 @@ import yaml
 
 from results.record import TrialRecord
 from tests.tuner.conftest import Ended, Tune
-from tuner import finals
+from tuner.confirm import take
 
 STUDY = (
     *("--objective=chat", "--input-tokens=512", "--output-tokens=64", "--requests=60"),
@@ -117,7 +117,7 @@ def test_interrupted_while_it_confirms_it_goes_on_with_what_is_missing(
 ) -> None:
     whole, folder = tmp_path / "whole", tmp_path / "study"
     expected = tune(*THREE, "--json", f"--output={whole}")
-    take, left = finals.take, turn
+    left = turn
 
     def interrupted(*args: Any, **kwargs: Any) -> Any:
         nonlocal left

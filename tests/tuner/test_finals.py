@@ -189,7 +189,7 @@ def test_each_is_launched_from_a_file_that_the_exporter_wrote(make_study: MakeSt
     for name, record in zip(("default", "trial-1"), study.records, strict=True):
         path = folder / f"{name}.yaml"
         assert path.read_text() == answer.arm_file(record.config, study.spec, space, {})
-        guarded = record.config["gpu_memory_utilization"] - MEMORY_GUARD
+        guarded = float(record.config["gpu_memory_utilization"]) - MEMORY_GUARD
         launched = {**record.config, "gpu_memory_utilization": pytest.approx(guarded)}
         assert {**record.config, **read_settings(path, space)} == launched
         assert launched in [{**config} for config in study.runner.launched]
@@ -211,18 +211,21 @@ def test_any_setting_of_a_finalist_is_read_back_from_its_file(
     make_study: MakeStudy, settings: dict[str, Any]
 ) -> None:
     freed = ["kv_cache_dtype=auto,fp8", "enable_prefix_caching=true,false"]
-    more = {"range": [*freed, "scheduling_policy=fcfs,priority"], "allow_lossy": True}
+    more: dict[str, Any] = {
+        "range": [*freed, "scheduling_policy=fcfs,priority"],
+        "allow_lossy": True,
+    }
     study = make_study({**FEWER, **settings}, **more)
     study.confirm()
     config = study.runner.launched[1]
-    guarded = study.records[1].config["gpu_memory_utilization"] - MEMORY_GUARD
+    guarded = float(study.records[1].config["gpu_memory_utilization"]) - MEMORY_GUARD
     expected = {**study.records[1].config, "gpu_memory_utilization": pytest.approx(guarded)}
     assert {**config} == expected
 
 
 def test_speculation_is_read_back_from_its_file(make_study: MakeStudy) -> None:
     settings = {**FEWER, "speculative_config": "ngram"}
-    free = {"range": ["speculative_config=none,ngram"], "acceptance_rate": 0.5}
+    free: dict[str, Any] = {"range": ["speculative_config=none,ngram"], "acceptance_rate": 0.5}
     study = make_study(settings, **free)
     study.confirm()
     assert study.runner.launched[1]["speculative_config"] == "ngram"
