@@ -12,22 +12,21 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks.search_efficiency.cells import Cell, Unit, cells, units, work_out
+from benchmarks.search_efficiency.cells import cells, units
 from benchmarks.search_efficiency.figures import as_json
+from benchmarks.search_efficiency.filling import filled_by
 from benchmarks.search_efficiency.policies import POLICIES
 from benchmarks.search_efficiency.report import as_markdown, page
 from benchmarks.search_efficiency.results_file import append, file_of, read_results
-from benchmarks.search_efficiency.surface import Surface
 from benchmarks.search_efficiency.surfaces import NAMES, Place, surface_named
 
 SEEDS, TRIALS = 20, 16
 QUICK_SEEDS, QUICK_TRIALS = 3, 10
-Filled = list[tuple[Cell, dict[str, Any]]]
 Spread = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 
 
@@ -52,7 +51,7 @@ def run(given: argparse.Namespace) -> None:
             began_s = time.monotonic()
             surface_named(name, place, in_order)
             _say(f"{name}: its truth is known ({time.monotonic() - began_s:.1f} s)")
-        done = as_done(partial(_filled, place, trials), left)
+        done = as_done(partial(filled_by, place, trials), left)
         for count, (unit, filled, took_s) in enumerate(done, start=1):
             append(file, [(c, f) for c, f in filled if c.key not in known], trials)
             what = f"{unit.surface}, {unit.policy}, seed {unit.seed}"
@@ -72,17 +71,6 @@ def report(given: argparse.Namespace) -> None:
     if given.json is not None:
         found = json.dumps(as_json(results), indent=2, allow_nan=False)
         given.json.write_text(found + "\n", "utf-8")
-
-
-def _filled(place: Place, trials: int, unit: Unit) -> tuple[Unit, Filled, float]:
-    began_s = time.monotonic()
-    filled = work_out(_surface(unit.surface, place), unit, trials)
-    return unit, filled, time.monotonic() - began_s
-
-
-@cache
-def _surface(name: str, place: Place) -> Surface:
-    return surface_named(name, place)
 
 
 @contextmanager
