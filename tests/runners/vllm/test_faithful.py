@@ -62,6 +62,12 @@ OTHER: Answers = ((1,) + (0,) * (99 - CONTINUED_TOKENS) + (1,) * CONTINUED_TOKEN
 FEW = Load(workload=Workload(name="few", requests=(Request(0.0, 16, 4),) * 2))
 
 
+fp8_kv_cache = pytest.mark.skipif(
+    not any(word in Path("/proc/cpuinfo").read_text() for word in ("avx512", "amx")),
+    reason="vLLM's CPU build keeps its KV cache in fp8 on AVX-512 or AMX only",
+)
+
+
 def lossy_space(deployment: Deployment) -> SearchSpace:
     return vllm_space(deployment).free("kv_cache_dtype", Choice(("auto", "fp8")))
 
@@ -164,6 +170,7 @@ def weighty(vllm_command: str, tiny_model: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("few_prompts")
+@fp8_kv_cache
 def test_a_lossy_config_that_answers_otherwise_is_refused_and_a_faithful_one_is_served(
     forked: Forked, weighty: Path
 ) -> None:
@@ -182,6 +189,7 @@ def test_a_lossy_config_that_answers_otherwise_is_refused_and_a_faithful_one_is_
 
 
 @pytest.mark.usefixtures("few_prompts")
+@fp8_kv_cache
 def test_a_lossy_config_that_answers_the_same_is_served(forked: Forked, tiny_model: Path) -> None:
     with lossy(forked, tiny_model, dummy=True) as runner:
         for _ in range(2):
