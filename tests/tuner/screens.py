@@ -89,10 +89,8 @@ def screen(
     **console: Any,
 ) -> tuple[Console, Clock, Live]:
     clock = Clock()
-    made = Console(
-        **{"file": io.StringIO(), "force_terminal": True, "width": width, "height": height}
-        | console
-    )
+    known_of_it: dict[str, Any] = {"file": io.StringIO(), "width": width, "height": height}
+    made = Console(force_terminal=True, **{**known_of_it, **console})
     knobs = ["tensor_parallel_size", "max_num_seqs"]
     return made, clock, Live(made, knobs, clock, axes or {}, known)
 

@@ -44,11 +44,13 @@ class Frontier:
 
     def points(self) -> list[Point]:
         best = {record.number for record in self._front}
-        return [
-            Point(*found, _mark(record, best))
-            for record in list(self._records)
-            if (found := values(record, self._goals)) is not None
-        ]
+        points = []
+        for record in list(self._records):
+            found = values(record, self._goals)
+            if found is not None:
+                throughput, latency = found
+                points.append(Point(throughput, latency, _mark(record, best)))
+        return points
 
 
 def _mark(record: TrialRecord, best: set[int]) -> Mark:
