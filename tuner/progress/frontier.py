@@ -21,13 +21,15 @@ class Frontier:
         self._goals = goals
         self._records: list[TrialRecord] = []
         self._front: list[TrialRecord] = []
+        self._drawing: tuple[object, list[str]] = (None, [])
 
     def add(self, record: TrialRecord) -> None:
         """Records that were not measured whole are left out."""
         if record.complete and values(record, self._goals) is not None:
-            self._records.append(record)
             # What is dominated once stays so.
             self._front = front([*self._front, record], self._goals)
+            # Last, since it is drawn by another thread when there is a record more.
+            self._records.append(record)
 
     def drawn(self, *, name: str, width: int, rows: int) -> list[str]:
         """Latency over throughput; nothing before there is a trial.
@@ -35,6 +37,12 @@ class Frontier:
         Args:
             name: of the objective, where that needs saying.
         """
+        asked = (name, width, rows, len(self._records))
+        if self._drawing[0] != asked:
+            self._drawing = asked, self._draw(name, width, rows)
+        return self._drawing[1]
+
+    def _draw(self, name: str, width: int, rows: int) -> list[str]:
         points = self.points()
         if not points:
             return []

@@ -10,6 +10,8 @@ from results.text.figures import duration, label, quantity
 SHARE = 0.95
 SHOWN_AFTER_S = 1.0
 """A simulated run is over sooner."""
+FIGURED_EVERY_S = 1.0
+"""Percentiles need a sort, and a frame is drawn several times a second."""
 LATENCIES = ("p95_ttft_ms", "p95_tpot_ms")
 
 
@@ -73,13 +75,21 @@ class Running:
         self._since_s = self._clock()
         self._done = self._failed = 0
         self._latencies_ms: tuple[list[float], list[float]] = ([], [])
+        self._figured_s = -math.inf
+        self._figures = ""
 
     def _told(self, of: int) -> str:
+        if self._clock() - self._figured_s >= FIGURED_EVERY_S:
+            self._figured_s = self._clock()
+            self._figures = _figures(self._latencies_ms)
         failed = f", {self._failed} failed" if self._failed else ""
-        figures = [
-            f"{label(metric)} {quantity(metric, percentile(sorted(known), SHARE))}"
-            for metric, known in zip(LATENCIES, self._latencies_ms, strict=True)
-            if known
-        ]
-        so_far = f", so far {', '.join(figures)}" if figures else ""
-        return f"{self._done} of {of} requests done{failed}{so_far}"
+        return f"{self._done} of {of} requests done{failed}{self._figures}"
+
+
+def _figures(latencies_ms: tuple[list[float], list[float]]) -> str:
+    figures = [
+        f"{label(metric)} {quantity(metric, percentile(sorted(known), SHARE))}"
+        for metric, known in zip(LATENCIES, latencies_ms, strict=True)
+        if known
+    ]
+    return f", so far {', '.join(figures)}" if figures else ""
