@@ -180,4 +180,3 @@ def as_json(results: Iterable[Result]) -> list[dict[str, Any]]:
         for surface, policies in entries.items()
         for policy, entry in policies.items()
     ]
-

@@ -30,9 +30,7 @@ PARETUNE_WHOLE = Policy(
 def whole_study(stand: Stand, policy: Policy, *, seed: int, budget_s: float) -> list[Step]:
     """One study, and what it would have recommended after each trial."""
     problem = replace(stand.surface.problem, reuses_engine=policy.live)
-    records = under_test.study(
-        problem, stand, seed=seed, budget_s=budget_s, racing=policy.racing
-    )
+    records = under_test.study(problem, stand, seed=seed, budget_s=budget_s, racing=policy.racing)
     return [
         Step(charge, under_test.recommended(problem, records[: index + 1]))
         for index, charge in enumerate(stand.charges)

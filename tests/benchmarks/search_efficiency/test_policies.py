@@ -92,9 +92,7 @@ def test_a_study_that_restarts_proposes_the_same_whatever_launches_cost(tiny: Su
     tried = []
     for launch_s in (30.0, 215.0):
         stand = Stand(tiny, seed=1, launch_s=lambda config, s=launch_s: s)  # type: ignore[misc]
-        whole_study(
-            stand, PARETUNE_RESTARTING, seed=1, budget_s=8 * (launch_s + tiny.measured_s)
-        )
+        whole_study(stand, PARETUNE_RESTARTING, seed=1, budget_s=8 * (launch_s + tiny.measured_s))
         tried.append([charge.config for charge in stand.charges])
     common = min(map(len, tried))
     assert common >= TRIALS
