@@ -141,7 +141,7 @@ def test_without_colour_the_marks_are_the_same(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_colour_tells_the_front_from_the_rest() -> None:
-    console, clock, live = screen(80, 24, axes=AXES, color_system="standard")
+    console, clock, live = screen(80, 24, axes=AXES, color_system="standard", no_color=False)
     with live:
         study(live, clock)
     styles = {mark: f"\x1b[{code}m{mark}\x1b[0m" for mark, code in (("D", 1), ("x", 2), (".", 2))}
