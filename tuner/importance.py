@@ -41,9 +41,7 @@ def importance(
     return found
 
 
-def _valued(
-    study: optuna.Study, records: Sequence[TrialRecord], goal: Goal
-) -> list[FrozenTrial]:
+def _valued(study: optuna.Study, records: Sequence[TrialRecord], goal: Goal) -> list[FrozenTrial]:
     """Each record's own figure with the parameters that its trial was asked with."""
     asked = study.get_trials(deepcopy=False)
     return [

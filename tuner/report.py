@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -56,6 +55,7 @@ def evidence(found: Finding) -> Evidence:
             pairs=spec.pairs,
             max_model_len=spec.max_model_len,
             hourly_cost_usd=spec.hourly_cost_usd,
+            sized_to_default=bool(spec.sized_to_default),
         ),
         folder=str(found.folder.path),
         exports=spec.target.engine != "openai",

@@ -20,7 +20,7 @@ from results.text.standing import ALL, own_quadrants, pairs_of, why_none, winner
 QUESTIONS = {
     Quadrant.LIVE_AT_SCALE: "most requests per second within the SLA",
     Quadrant.INTERACTIVE: "soonest first token at the offered load",
-    Quadrant.ECONOMY: "fewest GPUs for the offered load",
+    Quadrant.ECONOMY: "fewest GPUs for the offered load, then most requests per GPU",
     Quadrant.BULK: "most tokens per second",
 }
 ROOM = 0.15
@@ -75,7 +75,9 @@ class Card:
 
 
 def cards(evidence: Evidence) -> list[Card]:
-    return [_card(evidence, quadrant) for quadrant in Quadrant]
+    """The study's own quadrants first."""
+    own = own_quadrants(evidence.summary)
+    return [_card(evidence, q) for q in (*own, *(q for q in Quadrant if q not in own))]
 
 
 def headline(evidence: Evidence) -> list[str]:
@@ -153,7 +155,7 @@ def _chip(best: Mapping[str, Any], pairs: Mapping[str, Any] | None) -> tuple[str
     if not best.get("confirmed"):
         return "not confirmed", False
     if pairs is None:
-        return "the default, nothing looked better", False
+        return "nothing looked better", False
     if pairs["outcome"] == "gain":
         return f"gain confirmed in {pairs['pairs']} pairs", True
     return "no gain confirmed", False
@@ -206,7 +208,11 @@ def _nearest(summary: Mapping[str, Any]) -> list[str]:
     infeasible = summary.get("infeasible") or {}
     found, binding = infeasible.get("nearest"), infeasible.get("binding")
     return [
-        *([f"Nearest is trial {found['trial']}: {config_text(summary, found['config'])}."] if found else []),
+        *(
+            [f"Nearest is trial {found['trial']}: {config_text(summary, found['config'])}."]
+            if found
+            else []
+        ),
         *([f"{margin(name, judged)}." for name, judged in found["sla"].items()] if found else []),
         *([f"{binding_text(binding, infeasible.get('price'))}."] if binding else []),
     ]

@@ -11,7 +11,7 @@ from results.record import TrialRecord
 from results.report.drawing import (
     BROKEN,
     FAILED,
-    GRID,
+    FAINT,
     INK,
     MET,
     PAGE,
@@ -118,7 +118,14 @@ def _lines(
 def _laid_out(rows: Sequence[Row]) -> dict[str, Any]:
     notes = [note for i, row in enumerate(rows) for note in (_name(row, -i), *_ticks(row, -i))]
     shapes = [
-        {"type": "line", "x0": 0, "x1": 1, "y0": -i, "y1": -i, "line": {"color": GRID, "width": 1}}
+        {
+            "type": "line",
+            "x0": 0,
+            "x1": 1,
+            "y0": -i,
+            "y1": -i,
+            "line": {"color": FAINT, "width": 1.5},
+        }
         | {"layer": "below"}
         for i in range(len(rows))
     ]

@@ -96,7 +96,12 @@ def _curve(mark: Mark, offered: int, times: Sequence[float]) -> dict[str, Any]:
 def _promised(limit: float, x: dict[str, Any], metric: str) -> dict[str, Any]:
     log = "x" if x.get("type") == "log" else ""
     said = f"SLA: 95 % within {quantity(metric, limit)}"
-    place = {"yref": "y", "xanchor": "right", "yanchor": "top", "font": {"color": QUIET, "size": 12}}
+    place = {
+        "yref": "y",
+        "xanchor": "right",
+        "yanchor": "top",
+        "font": {"color": QUIET, "size": 12},
+    }
     return {
         "shapes": [
             band(ends(x)[0], limit, along="x"),

@@ -41,6 +41,8 @@ class Asked:
     pairs: int
     max_model_len: int
     hourly_cost_usd: float | None
+    sized_to_default: bool
+    """Whether the first engine time went to finding what load the default config carries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,8 @@ class Evidence:
     confirmations: Sequence[TrialRecord]
     values: Mapping[str, tuple[Goal, Goal]]
     """By objective, the throughput and the latency that the search looked for."""
+    knobs: Sequence[str]
+    """Those that the search turned."""
     asked: Asked
     folder: str
     """As in the commands that go on from here."""

@@ -66,8 +66,8 @@ def _figure(
     if not points:
         return None
     limit = evidence.limit(objective, latency.metric)
-    x = axis(named(throughput.metric), [x for _, x, _ in points])
-    y = axis(
+    across = axis(named(throughput.metric), [x for _, x, _ in points])
+    up = axis(
         f"{named(latency.metric)}, offered load",
         [*(y for _, _, y in points), *([] if limit is None else [limit])],
     )
@@ -77,10 +77,10 @@ def _figure(
     shaded = "" if limit is None else "; the region within the SLA is shaded"
     return Figure(
         name=f"frontier-{objective}-{latency.metric}",
-        title=f"{what}{evidence.of(objective)}",
+        title=f"{what[:1].upper()}{what[1:]}{evidence.of(objective)}",
         alt=f"{len(points)} configs by {what}, default and winners marked{shaded}.",
         traces=traces,
-        layout=layout(x, y, **(_promised(limit, y, latency) if limit is not None else {})),
+        layout=layout(across, up, **(_promised(limit, up, latency) if limit is not None else {})),
         height_px=500 if first else 380,
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from results.report.drawing import QUIET, axis, hover, layout, plain
+from results.report.drawing import MET, QUIET, axis, hover, layout, plain
 from results.report.evidence import Evidence, KnobImportance
 from results.report.parts import Figure, Section
 from results.text.closing import unused
@@ -17,15 +17,14 @@ LEAD = (
 TOO_FEW = "Too few configs{of} were measured whole to estimate how much each knob matters."
 ONE_LINE = 10_000
 ROW_PX = 34
-COLOURS = ("var(--live-at-scale)", "var(--interactive)")
 
 
 def knobs(evidence: Evidence) -> Section:
     parts: list[str | Figure] = []
     for objective in evidence.objectives:
         figures = [
-            _figure(evidence, objective, metric, shares, color)
-            for goal, color in zip(evidence.values[objective], COLOURS, strict=True)
+            _figure(evidence, objective, metric, shares)
+            for goal in evidence.values[objective]
             if (shares := evidence.importance.get((objective, metric := goal.metric)))
         ]
         parts += figures or [TOO_FEW.format(of=evidence.of(objective))]
@@ -38,7 +37,6 @@ def _figure(
     objective: str,
     metric: str,
     shares: Sequence[KnobImportance],
-    color: str,
 ) -> Figure:
     ordered = sorted(shares, key=lambda found: found.share)
     first = ordered[-1]
@@ -51,20 +49,20 @@ def _figure(
             f"Share of each knob in {label(metric)}; most has {first.knob} with "
             f"{percent(first.share)}."
         ),
-        traces=[_bars(ordered, color)],
+        traces=[_bars(ordered)],
         layout=layout(x, y, showlegend=False, bargap=0.35),
         height_px=90 + ROW_PX * len(ordered),
         half=True,
     )
 
 
-def _bars(ordered: Sequence[KnobImportance], color: str) -> dict[str, Any]:
+def _bars(ordered: Sequence[KnobImportance]) -> dict[str, Any]:
     return {
         "type": "bar",
         "orientation": "h",
         "x": [found.share for found in ordered],
         "y": [plain(found.knob) for found in ordered],
-        "marker": {"color": color},
+        "marker": {"color": MET},
         "error_x": {
             "type": "data",
             "symmetric": False,

@@ -7,14 +7,14 @@ from objectives import Quadrant
 from results.report.evidence import Evidence
 from results.report.parts import Cell, Section, Table
 from results.text.figures import label, number, percent, quantity
-from results.text.layout import joined
+from results.text.layout import DASH, joined
 from results.text.margins import split
 from results.text.standing import won
 
 LEAD = (
     "The bound that broke first as the load rose, and how full the engine was. A running batch "
-    "near max_num_seqs, a full KV cache or preemptions say that the engine ran out of room; a high "
-    "MFU or MBU that the GPU did."
+    "near max_num_seqs, a full KV cache or preemptions say that the engine ran out of room; a "
+    "high MFU or MBU that the GPU did."
 )
 NONE_WON = "No quadrant has a winner whose limits could be told."
 FULL = 0.95
@@ -22,14 +22,24 @@ HEAD = (
     *("winner", "broke first above its capacity", "running batch at capacity", "all at once"),
     *("compute (MFU)", "bandwidth (MBU)", "KV cache", "preemptions"),
 )
-CAPTION = "Running batch of each replica; the last four columns are at the offered load"
+CAPTION = "Running batch of each replica; the figures to its right at the offered load"
 
 
 def limited(evidence: Evidence) -> Section:
     rows = [_row(evidence, quadrant, best) for quadrant, best in won(evidence.summary).items()]
-    table = Table(caption=CAPTION, head=HEAD, rows=rows, align="<<>>>>>>")
-    parts = [table] if rows else [NONE_WON]
+    parts = [_table(rows)] if rows else [NONE_WON]
     return Section(anchor="limits", title="What limited each winner", lead=LEAD, parts=parts)
+
+
+def _table(rows: list[list[Cell]]) -> Table:
+    """Without the columns of which nothing is known."""
+    known = [i for i in range(len(HEAD)) if any(row[i].text != DASH for row in rows)]
+    return Table(
+        caption=CAPTION,
+        head=[HEAD[i] for i in known],
+        rows=[[row[i] for i in known] for row in rows],
+        align="".join("<<>>>>>>"[i] for i in known),
+    )
 
 
 def _row(evidence: Evidence, quadrant: Quadrant, best: Mapping[str, Any]) -> list[Cell]:
@@ -88,7 +98,9 @@ def _probes(capacity: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _of_slots(running: float | None, slots: int | None) -> Cell:
     if running is None or slots is None:
         return Cell(text=number(running), tone="quiet" if running is None else "")
-    return Cell(text=f"{number(running)} of {slots}", tone="bad" if running >= FULL * slots else "")
+    return Cell(
+        text=f"{number(running)} of {slots}", tone="bad" if running >= FULL * slots else ""
+    )
 
 
 def _share(share: float | None) -> Cell:

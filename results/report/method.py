@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from results.report.evidence import Evidence
-from results.report.parts import Cell, Section, Table
+from results.report.parts import Cell, Points, Section, Table
 from results.text.closing import cost, counts
 from results.text.figures import duration, number, quantity
 from results.text.settings import settings
@@ -29,8 +29,7 @@ def method(evidence: Evidence) -> Section:
         parts=[
             Table(caption="How it was done", head=["what", "how"], rows=rows),
             *_promises(evidence),
-            "What the figures do not say:",
-            *LIMITS,
+            Points(title="What the figures do not say", items=LIMITS),
         ],
     )
 

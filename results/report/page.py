@@ -52,17 +52,21 @@ def render(evidence: Evidence) -> str:
     sections = [section(evidence) for section in SECTIONS]
     plotly = plotly_js() if _figures(sections) else ""
     scripts = [script for script in (plotly, _ours("report.js")) if script]
-    return _environment().get_template("report.html").render(
-        summary=summary,
-        headline=headline(evidence),
-        oversized=oversized(summary),
-        served=served(summary) if summary["trials"]["done"] else "",
-        unfinished=_unfinished(evidence),
-        cards=cards(evidence),
-        sections=sections,
-        style=_ours("report.css"),
-        scripts=scripts,
-        hashes=[_hash(script) for script in scripts],
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            summary=summary,
+            headline=headline(evidence),
+            oversized=oversized(summary),
+            served=served(summary) if summary["trials"]["done"] else "",
+            unfinished=_unfinished(evidence),
+            cards=cards(evidence),
+            sections=sections,
+            style=_ours("report.css"),
+            scripts=scripts,
+            hashes=[_hash(script) for script in scripts],
+        )
     )
 
 

@@ -13,9 +13,9 @@ from results.text.layout import DASH
 from results.text.standing import pairs_of
 
 LEAD = (
-    "The best of the search and the default, each launched from its file, in turns, on fresh draws "
-    "of the traffic that the search never saw. A gain is claimed when the whole 95 % interval lies "
-    "above 1 and still does with all quadrants counted (Holm)."
+    "The best of the search and the default, each launched from its file, in turns, on fresh "
+    "draws of the traffic that the search never saw. A gain is claimed when the whole 95 % "
+    "interval lies above 1 and still does with all quadrants counted (Holm)."
 )
 NOT_YET = "No finalist was measured beside the default: gains are as the search saw them."
 NONE_FIXED = "In no quadrant did a config look better than the default, so none was confirmed."

@@ -43,11 +43,19 @@ class Table:
     """``<`` or ``>`` per column; all ``<`` where empty."""
 
     @property
+    def heads(self) -> list[tuple[str, str]]:
+        """(name, ``<`` or ``>``) by column."""
+        return list(zip(self.head, self._sides, strict=True))
+
+    @property
     def cells(self) -> list[list[tuple[Cell, str]]]:
         """(cell, ``<`` or ``>``) by row."""
-        align = self.align or "<" * len(self.head)
         rows = [[c if isinstance(c, Cell) else Cell(text=c) for c in row] for row in self.rows]
-        return [list(zip(row, align, strict=True)) for row in rows]
+        return [list(zip(row, self._sides, strict=True)) for row in rows]
+
+    @property
+    def _sides(self) -> str:
+        return self.align or "<" * len(self.head)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,4 +66,12 @@ class Section:
     title: str
     lead: str = ""
     """What is to be seen here, in a sentence."""
-    parts: Sequence[str | Table | Figure] = field(default_factory=tuple)
+    parts: Sequence["str | Table | Figure | Points"] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Points:
+    """Sentences that stand for themselves, under a title."""
+
+    title: str
+    items: Sequence[str]

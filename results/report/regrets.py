@@ -11,8 +11,8 @@ from results.text.layout import DASH
 from results.text.standing import won
 
 LEAD = (
-    "One fleet for several uses? Each row is a use, each column the config it is served with, each "
-    "cell the share of the row's goal that is lost."
+    "One fleet for several uses? Each row is a use, each column the config it is served with, "
+    "each cell the share of the row's goal that is lost."
 )
 NONE_WON = "No quadrant has a winner, so there is nothing to compare."
 DASHED = (
@@ -23,10 +23,7 @@ MUCH = 0.1
 
 def regrets(evidence: Evidence) -> Section:
     parts: list[str | Table]
-    if won(evidence.summary):
-        parts = [_table(evidence.summary), DASHED]
-    else:
-        parts = [NONE_WON]
+    parts = [_table(evidence.summary), DASHED] if won(evidence.summary) else [NONE_WON]
     return Section(anchor="regret", title="One config for another use", lead=LEAD, parts=parts)
 
 

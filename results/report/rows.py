@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from objectives import Goal
 from results.record import TrialRecord
 from results.report.drawing import wide
-from results.text.figures import label, number, quantity
+from results.text.figures import label, quantity
 from search_spaces import Value
 
 FEW = 6
@@ -67,9 +67,9 @@ def _by_name(values: set[Value]) -> tuple[dict[Value | None, float], dict[float,
 
 
 def _by_size(values: set[Value]) -> tuple[dict[Value | None, float], dict[float, str]]:
-    numbers = sorted(float(value) for value in values)
-    places = _spread(numbers)
-    ends = {places[v]: number(v) for v in (numbers[0], numbers[-1])}
+    ordered = sorted(values, key=float)
+    places = _spread([float(value) for value in ordered])
+    ends = {places[float(v)]: said(v) for v in (ordered[0], ordered[-1])}
     return {value: places[float(value)] for value in values}, ends
 
 
@@ -83,5 +83,5 @@ def _spread(values: Sequence[float]) -> dict[float, float]:
 def said(value: Value) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    text = value if isinstance(value, str) else number(value)
+    text = str(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

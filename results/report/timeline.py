@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from results.record import TrialRecord
-from results.report.drawing import BROKEN, FAILED, MET, QUIET, axis, hover, layout, line, note
+from results.report.drawing import (
+    BROKEN,
+    FAILED,
+    MET,
+    PROMISED,
+    QUIET,
+    axis,
+    hover,
+    layout,
+    line,
+    note,
+)
 from results.report.evidence import Evidence
 from results.report.parts import Figure, Section
 from results.text.figures import DAY_S, HOUR_S, MINUTE_S, duration, percent
@@ -16,8 +27,15 @@ LEAD = (
 )
 NO_TIME = "No engine was used."
 LAUNCHING, MEASURING = "launching", "measuring"
+SIZING = "finding the load"
 WAITING, FAILING = "wasted: waiting", "wasted: failed configs"
-COLOURS = {LAUNCHING: "var(--launching)", MEASURING: MET, WAITING: BROKEN, FAILING: FAILED}
+COLOURS = {
+    LAUNCHING: "var(--launching)",
+    SIZING: PROMISED,
+    MEASURING: MET,
+    WAITING: BROKEN,
+    FAILING: FAILED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +71,25 @@ def launches(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def _spells(evidence: Evidence) -> Iterator[Spell]:
-    now_s = 0.0
+    now_s, sizing = 0.0, evidence.asked.sized_to_default
     for record in (*launches(evidence.records), *launches(evidence.confirmations)):
         what = f"trial {record.number}" if record.pair is None else _confirms(record)
-        for kind, lasts_s in _parts(record):
+        for kind, lasts_s in _parts(record, sizing=sizing):
             if lasts_s > 0:
                 yield Spell(kind, now_s, lasts_s, hover(what, [f"{kind} {duration(lasts_s)}"]))
             now_s += lasts_s
+        sizing = False
 
 
 def _confirms(record: TrialRecord) -> str:
     return f"pair {(record.pair or 0) + 1}: {record.arm.replace('_', ' ')}"
 
 
-def _parts(record: TrialRecord) -> list[tuple[str, float]]:
+def _parts(record: TrialRecord, *, sizing: bool) -> list[tuple[str, float]]:
+    """
+    Args:
+        sizing: whether what neither launched nor measured went to finding the offered load.
+    """
     if record.failure is not None and not record.loads:
         return [(FAILING, record.engine_s)]
     waited_s = max(0.0, record.engine_s - record.launch_s - record.measured_s)
@@ -74,8 +97,9 @@ def _parts(record: TrialRecord) -> list[tuple[str, float]]:
         waited_s = 0.0  # what is left of adding up
     return [
         (LAUNCHING, record.launch_s),
+        (SIZING, waited_s if sizing else 0.0),
         (MEASURING, min(record.measured_s, record.engine_s)),
-        (WAITING, waited_s),
+        (WAITING, 0.0 if sizing else waited_s),
     ]
 
 

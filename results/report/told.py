@@ -41,7 +41,9 @@ def _figures(record: TrialRecord) -> list[str]:
         *((name, record.metric("offered", name)) for name in OFFERED),
         *((name, record.metric("capacity", name)) for name in CAPACITY),
     ]
-    return [f"{label(name)} {quantity(name, value)}" for name, value in named if value is not None]
+    return [
+        f"{label(name)}: {quantity(name, value)}" for name, value in named if value is not None
+    ]
 
 
 def _broken(text: str) -> list[str]:

@@ -14,9 +14,7 @@ def searched(make_loop: MakeLoop) -> Loop:
     return loop
 
 
-def test_a_knob_that_decides_has_more_than_one_that_does_nothing(
-    searched: Loop
-) -> None:
+def test_a_knob_that_decides_has_more_than_one_that_does_nothing(searched: Loop) -> None:
     studies, problem, records = searched.studies, searched.problem, searched.records
     found = importance(studies, problem, records)
     capacity = {k.knob: k for k in found["chat", "capacity_per_gpu"]}
@@ -25,15 +23,11 @@ def test_a_knob_that_decides_has_more_than_one_that_does_nothing(
     assert all(0 <= k.low <= k.share <= k.high <= 1 for k in capacity.values())
 
 
-def test_the_same_trials_always_say_the_same(
-    searched: Loop
-) -> None:
+def test_the_same_trials_always_say_the_same(searched: Loop) -> None:
     studies, problem, records = searched.studies, searched.problem, searched.records
     assert importance(studies, problem, records) == importance(studies, problem, records)
 
 
-def test_few_trials_say_nothing(
-    searched: Loop
-) -> None:
+def test_few_trials_say_nothing(searched: Loop) -> None:
     studies, problem, records = searched.studies, searched.problem, searched.records
     assert importance(studies, problem, records[: LEAST_TRIALS - 1]) == {}

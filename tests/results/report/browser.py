@@ -26,7 +26,7 @@ FLAGS = (
     *("--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-port=0"),
 )
 PATIENCE_S = 60.0
-DRAWN = "document.documentElement.dataset.drawn === 'true'"
+DRAWN = "document.documentElement?.dataset.drawn === 'true'"
 WIDER_THAN_THE_PAGE = "document.documentElement.scrollWidth > window.innerWidth"
 
 
@@ -68,7 +68,9 @@ class Tab:
         self.sent += 1
         number = self.sent
         message = {"id": number, "method": method, "params": parameters}
-        await self.socket.send_json(message | ({"sessionId": self.session} if self.session else {}))
+        await self.socket.send_json(
+            message | ({"sessionId": self.session} if self.session else {})
+        )
         while True:
             heard = await self.socket.receive_json(timeout=PATIENCE_S)
             if heard.get("id") == number:
@@ -110,7 +112,7 @@ class Tab:
         await self.send("Emulation.setTouchEmulationEnabled", enabled=look.phone)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if look.dark else "light"}
         await self.send("Emulation.setEmulatedMedia", features=[scheme])
-        for domain in ("Network", "Runtime", "Log", "Page"):
+        for domain in ("Network", "Runtime", "Log", "Page", "Performance"):
             await self.send(f"{domain}.enable")
         began_s = time.monotonic()
         await self.send("Page.navigate", url=page.resolve().as_uri())
@@ -130,6 +132,11 @@ class Tab:
             clip={**clip, "scale": 1},
         )
         return base64.b64decode(told["data"])
+
+    async def spent_s(self) -> float:
+        """Seconds that the page's own thread worked, on however busy a machine."""
+        told = await self.send("Performance.getMetrics")
+        return next(float(m["value"]) for m in told["metrics"] if m["name"] == "TaskDuration")
 
     async def paper(self) -> bytes:
         told = await self.send("Page.printToPDF", printBackground=True, preferCSSPageSize=True)
@@ -190,7 +197,8 @@ async def pictures(page: Path, folder: Path) -> None:
             if look.name == "dark":
                 (folder / "print.pdf").write_bytes(await opened.paper())
             wide = await opened.evaluate(WIDER_THAN_THE_PAGE)
-            said = f"drawn in {seconds:.2f} s, wider than the page: {wide}"
+            spent_s = await opened.spent_s()
+            said = f"{seconds:.2f} s, {spent_s:.2f} s of them at work; too wide: {wide}"
             print(f"{look.name}: {said}, requests {len(opened.requests)}, {opened.errors}")
 
 

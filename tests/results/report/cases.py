@@ -11,7 +11,14 @@ from results.summary import StudyFacts, summarise
 from tests.results.test_summary import FACTS, INTERACTIVE, LIVE, STOCK, failed, ruled_out, trial
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
-ASKED = Asked(trials=8, budget_s=None, pairs=5, max_model_len=4096, hourly_cost_usd=None)
+ASKED = Asked(
+    trials=8,
+    budget_s=None,
+    pairs=5,
+    max_model_len=4096,
+    hourly_cost_usd=None,
+    sized_to_default=False,
+)
 CHAT = {
     "quadrant": "interactive",
     "source": "azure2023_conv.csv",
@@ -127,3 +134,10 @@ def evidence(
         "versions": {"paretune": "0.1.0"},
     }
     return Evidence(**{**fields, **changes})
+
+
+def spaced(told: Any) -> Any:
+    """Text with plain spaces, wherever it stands."""
+    if isinstance(told, str):
+        return told.replace("\N{NO-BREAK SPACE}", " ")
+    return type(told)(map(spaced, told)) if isinstance(told, (list, tuple)) else told

@@ -6,7 +6,7 @@ import pytest
 
 from objectives import Quadrant
 from results.report.cards import Card, cards, headline
-from tests.results.report.cases import RECORDS, evidence
+from tests.results.report.cases import RECORDS, evidence, spaced
 from tests.results.test_summary import INTERACTIVE, LIVE, failed, trial
 
 
@@ -16,17 +16,17 @@ def card(quadrant: Quadrant, found: list[Card]) -> Card:
 
 def test_a_card_says_what_to_change_what_it_gains_and_what_is_left_of_the_sla() -> None:
     shown = card(INTERACTIVE, cards(evidence()))
-    assert (shown.own, shown.goal, shown.trial) == (True, "200 ms p95 TTFT", 1)
+    assert (shown.own, spaced(shown.goal), shown.trial) == (True, "200 ms p95 TTFT", 1)
     assert shown.under == "chat traffic and its SLA"
     assert shown.settings == [("max_num_seqs", "64")]
-    assert (shown.gain, shown.chip, shown.sure) == (
+    assert (spaced(shown.gain), shown.chip, shown.sure) == (
         "the default's p95 TTFT is 2x this",
         "not confirmed",
         False,
     )
     assert shown.interval is None
     assert [(m.used_percent, m.verdict) for m in shown.margins] == [(75.0, "met"), (40.0, "met")]
-    assert shown.notes == [
+    assert spaced(shown.notes) == [
         ("sizing", "2 of 4 GPUs needed for the offered load, headroom 25 %, mean running batch 12")
     ]
     assert shown.commands == [
@@ -57,27 +57,27 @@ def test_a_quadrant_without_a_winner_says_why_and_what_came_nearest() -> None:
     missed = [trial(0, keeps=()), trial(1, keeps=(), ttft_ms=600.0, seqs=64, excess=0.3)]
     shown = card(INTERACTIVE, cards(evidence(missed)))
     assert shown.why_none == "no config of the stock engine met its SLA"
-    assert shown.nearest[0] == "Nearest is trial 1: max_num_seqs 64."
-    assert shown.nearest[-1] == "p95_ttft_ms<=500 would have to be 616."
+    assert spaced(shown.nearest)[0] == "Nearest is trial 1: max_num_seqs 64."
+    assert spaced(shown.nearest)[-1] == "p95_ttft_ms<=500 would have to be 616."
     assert card(LIVE, cards(evidence(missed))).nearest == ()
 
 
 def test_the_first_sentence_is_what_to_do() -> None:
-    assert headline(evidence()) == [
+    assert spaced(headline(evidence())) == [
         "For interactive, set max_num_seqs 64: the default's p95 TTFT is 2x this."
     ]
 
 
 def test_where_nothing_is_better_the_first_sentence_is_to_keep_the_default() -> None:
     alone = evidence([RECORDS[0]])
-    assert headline(alone) == [
+    assert spaced(headline(alone)) == [
         "For interactive, keep the default config: no gain over the default."
     ]
     assert card(INTERACTIVE, cards(alone)).settings == []
 
 
 def test_where_nothing_could_be_served_the_first_sentence_says_so() -> None:
-    assert headline(evidence([failed(0)])) == [
+    assert spaced(headline(evidence([failed(0)]))) == [
         "No config for interactive: no config could be served."
     ]
 
@@ -95,4 +95,3 @@ def test_a_simulated_bound_is_only_met_where_real_engines_would_surely_keep_it(
     best[INTERACTIVE] = {**best[INTERACTIVE], "sla": sla}
     found = cards(replace(shown, summary={**shown.summary, "best": best}))
     assert {margin.verdict for margin in card(INTERACTIVE, found).margins} == {verdict}
-

@@ -18,7 +18,7 @@ from results.report.pairs import confirmed
 from results.report.parts import Figure, Section, Table
 from results.report.regrets import regrets
 from results.report.timeline import timeline
-from tests.results.report.cases import ASKED, CHAT, RECORDS, STUDY, evidence
+from tests.results.report.cases import ASKED, CHAT, RECORDS, STUDY, evidence, spaced
 from tests.results.test_summary import ALL, failed, trial
 
 
@@ -26,14 +26,14 @@ def figures(section: Section) -> list[Figure]:
     return [part for part in section.parts if isinstance(part, Figure)]
 
 
-def tables(section: Section) -> list[list[list[str]]]:
+def tables(section: Section) -> Any:
     """Of each table, its rows as text."""
     found = [part for part in section.parts if isinstance(part, Table)]
-    return [[[cell.text for cell, _ in row] for row in table.cells] for table in found]
+    return spaced([[[cell.text for cell, _ in row] for row in t.cells] for t in found])
 
 
 def sentences(section: Section) -> list[str]:
-    return [part for part in section.parts if isinstance(part, str)]
+    return [spaced(part) for part in section.parts if isinstance(part, str)]
 
 
 def points(figure: Figure) -> dict[str, list[tuple[Any, Any]]]:
@@ -48,7 +48,7 @@ def test_the_frontier_shows_what_was_measured_whole_and_marks_default_and_winner
         "keeps the SLA": [(2.0, 400.0), (2.5, 200.0)],
         "does not keep it": [(3.0, 900.0)],
         "default config, trial 0 (wins IV)": [(2.0, 400.0)],
-        "winner I, II, trial 1": [(2.5, 200.0)],
+        "winner I, II, III, trial 1": [(2.5, 200.0)],
     }
     assert ttft.layout["xaxis"]["title"]["text"] == "capacity per GPU (req/s/GPU)"
     assert points(tpot)["keeps the SLA"] == [(2.0, 30.0), (2.5, 30.0)]
@@ -65,17 +65,17 @@ def test_the_region_of_the_sla_is_shaded_up_to_its_limit() -> None:
 
 
 def test_every_trial_tells_its_settings_and_figures_under_the_pointer() -> None:
-    told = figures(frontier(evidence()))[0].traces[0]["hovertext"][1]
+    told: str = figures(frontier(evidence()))[0].traces[0]["hovertext"][1]
     assert told.split("<br>") == [
-        "<b>trial 1, winner of I, II</b>",
+        "<b>trial 1, winner of I, II, III</b>",
         "max_num_seqs 64",
         "keeps the SLA",
-        "p95 TTFT 200 ms",
-        "p95 TPOT 30 ms",
-        "p95 E2EL 6000 ms",
-        "capacity 10 req/s",
-        "output throughput per GPU 1000 tok/s/GPU",
-        "gpus needed 2 GPUs",
+        "p95 TTFT: 200 ms",
+        "p95 TPOT: 30 ms",
+        "p95 E2EL: 6000 ms",
+        "capacity: 10 req/s",
+        "output throughput per GPU: 1000 tok/s/GPU",
+        "GPUs needed: 2 GPUs",
     ]
 
 
@@ -101,7 +101,7 @@ def test_curves_are_of_all_configs_and_say_by_their_points_what_held() -> None:
     assert list(points(ttft)) == [
         "other configs",
         "default config, trial 0 (wins IV)",
-        "winner I, II, trial 1",
+        "winner I, II, III, trial 1",
     ]
     winner = ttft.traces[2]
     assert (winner["x"], winner["y"]) == ([10.0, 11.0], [200.0, 200.0])
@@ -163,14 +163,12 @@ def test_the_first_load_above_the_capacity_tells_what_broke(
 ) -> None:
     kept = [{"level": lv, "holds": h, "p95_tpot_ms": tpot} for lv, h, tpot in probes]
     found = first_broken({"probes": kept}, ["p95_tpot_ms<=40"], closed=closed)
-    assert found.replace("\N{NO-BREAK SPACE}", " ") == sentence
+    assert spaced(found) == sentence
 
 
 def test_regret_is_a_table_of_shares_that_are_lost() -> None:
     ((live, *_),) = tables(regrets(evidence()))
-    assert [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in live] == [
-        *("I live-at-scale", "0 %", "0 %", "0 %", "20 %")
-    ]
+    assert [cell for cell in live] == [*("I live-at-scale", "0 %", "0 %", "0 %", "20 %")]
     assert tables(regrets(evidence([failed(0)]))) == []
 
 
@@ -182,10 +180,15 @@ def test_settings_are_rows_of_lines_and_what_failed_ends_above_the_figures() -> 
         "does not keep the SLA",
         "keeps the SLA",
         "default config, trial 0 (wins IV)",
-        "winner I, II, trial 1",
+        "winner I, II, III, trial 1",
     ]
     assert drawn["could not be served"] == [(1.0, 0.0), (None, None)]
-    assert drawn["winner I, II, trial 1"] == [(0.0, 0.0), (0.5, -1.0), (0.0, -2.0), (None, None)]
+    assert drawn["winner I, II, III, trial 1"] == [
+        (0.0, 0.0),
+        (0.5, -1.0),
+        (0.0, -2.0),
+        (None, None),
+    ]
     names = [note["text"] for note in figure.layout["annotations"] if note["yanchor"] == "bottom"]
     assert names == ["max_num_seqs", "<b>capacity per GPU</b>", "<b>p95 TTFT</b>"]
 
@@ -203,7 +206,7 @@ def test_importance_is_shown_with_its_whiskers_beside_what_pairs_of_trials_show(
 
 def test_engine_time_is_launching_measuring_and_wasted_in_the_order_of_trials() -> None:
     section = timeline(evidence())
-    assert sentences(section)[0].replace("\N{NO-BREAK SPACE}", " ") == (
+    assert sentences(section)[0] == (
         "Of 7 min of simulated engine time: launching 29 %, measuring 57 %, wasted: waiting 10 %, "
         "wasted: failed configs 5 %."
     )
@@ -223,7 +226,7 @@ def test_the_confirmation_has_its_place_on_the_time_line() -> None:
 def test_in_all_the_time_of_a_launch_counts_once() -> None:
     both = [replace(RECORDS[0], objective=name) for name in ("chat", "rag")]
     shown = evidence(both, facts=_all(), latencies={}, importance={})
-    assert sentences(timeline(shown))[0].startswith("Of 1\N{NO-BREAK SPACE}min")
+    assert sentences(timeline(shown))[0].startswith("Of 1 min")
 
 
 def _all() -> Any:
@@ -234,8 +237,8 @@ def _all() -> Any:
 def test_in_all_each_kind_of_traffic_has_figures_of_its_own() -> None:
     both = [replace(r, objective=name) for r in RECORDS[:3] for name in ("rag", "chat")]
     shown = evidence(both, facts=_all(), latencies={}, importance={})
-    assert [f.title for f in figures(frontier(shown))] == [
-        f"capacity per GPU and p95 {latency} of the {name} traffic"
+    assert [spaced(f.title) for f in figures(frontier(shown))] == [
+        f"Capacity per GPU and p95 {latency} of the {name} traffic"
         for name in ("rag", "chat")
         for latency in ("TTFT", "TPOT")
     ]
@@ -245,9 +248,7 @@ def test_failures_are_counted_by_cause_with_an_instance_of_each() -> None:
     served, ruled, stopped = tables(failures(evidence()))
     assert served == [["died", "1", "20 s", "3", "signal 9"]]
     assert ruled == [["signal 9", "1", "-", "5"]]
-    assert [[c.replace("\N{NO-BREAK SPACE}", " ") for c in row] for row in stopped] == [
-        ["less capacity", "1", "1 min 40 s", "4"]
-    ]
+    assert [[c for c in row] for row in stopped] == [["less capacity", "1", "1 min 40 s", "4"]]
     assert sentences(failures(evidence(RECORDS[:3]))) == [
         "Every config that was proposed could be served and was measured whole."
     ]
@@ -266,7 +267,7 @@ def test_the_gain_is_shown_with_its_interval_and_what_came_of_it() -> None:
 
 def said(shown: Evidence) -> dict[str, str]:
     rows = tables(method(shown))[0]
-    return {what: how.replace("\N{NO-BREAK SPACE}", " ") for what, how in rows}
+    return {what: how for what, how in rows}
 
 
 def test_the_method_says_how_to_do_it_again() -> None:
@@ -300,5 +301,6 @@ def test_the_method_says_how_requests_arrive(load: dict[str, Any], sentence: str
     told = said(evidence(facts=facts, asked=replace(ASKED, trials=None, budget_s=600.0)))
     assert told["chat traffic"].startswith(sentence)
     assert told["simulated or measured"] == "measured on a real engine"
-    assert told["search"].startswith("Optuna's multivariate TPE, seed 7, for 10 min of engine time")
-
+    assert told["search"].startswith(
+        "Optuna's multivariate TPE, seed 7, for 10 min of engine time"
+    )
