@@ -99,7 +99,7 @@ def _promised(limit: float, x: dict[str, Any], metric: str) -> dict[str, Any]:
     place = {
         "yref": "y",
         "xanchor": "right",
-        "yanchor": "top",
+        "yanchor": "bottom",
         "font": {"color": QUIET, "size": 12},
     }
     return {
@@ -108,5 +108,5 @@ def _promised(limit: float, x: dict[str, Any], metric: str) -> dict[str, Any]:
             line(limit, along="x"),
             line(0.95, along="y", dash="dot", color=PROMISED),
         ],
-        "annotations": [note(said, x=limit, y=0.93, log=log, **place)],
+        "annotations": [note(said, x=limit, y=0.02, log=log, **place)],
     }

@@ -16,7 +16,8 @@ LEAD = (
 )
 NONE_WON = "No quadrant has a winner, so there is nothing to compare."
 DASHED = (
-    f"{DASH}: that config breaks the row's SLA, was not measured on its traffic, or has no winner."
+    f"{DASH} where that config breaks the row's SLA, was not measured on its traffic, or there is "
+    "no winner."
 )
 MUCH = 0.1
 

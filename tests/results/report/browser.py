@@ -112,8 +112,9 @@ class Tab:
         await self.send("Emulation.setTouchEmulationEnabled", enabled=look.phone)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if look.dark else "light"}
         await self.send("Emulation.setEmulatedMedia", features=[scheme])
-        for domain in ("Network", "Runtime", "Log", "Page", "Performance"):
+        for domain in ("Network", "Runtime", "Log", "Page"):
             await self.send(f"{domain}.enable")
+        await self.send("Performance.enable", timeDomain="threadTicks")
         began_s = time.monotonic()
         await self.send("Page.navigate", url=page.resolve().as_uri())
         while not await self.evaluate(DRAWN):

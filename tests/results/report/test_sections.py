@@ -140,7 +140,6 @@ def test_what_limited_a_winner_is_the_bound_that_broke_first_and_how_full_it_was
         "200 of 64",
         "20 %",
         "50 %",
-        "-",
         "0",
     ]
 
