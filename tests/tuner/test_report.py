@@ -19,16 +19,16 @@ def test_a_finished_study_has_its_report_and_says_where(tmp_path: Path, tune: Tu
     assert (folder / "report.html").read_text("utf-8").startswith("<!doctype html>")
 
 
-def test_the_answer_reads_the_same_from_the_run_shown_again_and_resumed(
+def test_the_answer_reads_the_same_shown_again_and_a_resumed_study_has_its_report_again(
     tmp_path: Path, tune: Tune
 ) -> None:
     folder = tmp_path / "study"
     ran = tune(*STUDY, "--quiet", f"--output={folder}")
-    written = (folder / "report.html").read_bytes()
-    assert (tune("show", folder), tune("resume", folder, "--quiet")) == (ran, ran)
-    assert ran.err == ""
-    # But for the seconds it took, which a resumed study adds to.
-    assert abs(len((folder / "report.html").read_bytes()) - len(written)) < 100
+    assert (ran.err, tune("show", folder)) == ("", ran)
+    (folder / "report.html").unlink()
+    resumed = tune("resume", folder)
+    assert resumed.err.splitlines()[-1] == f"Report: {folder}/report.html"
+    assert (folder / "report.html").is_file()
 
 
 def test_a_report_is_written_anew_where_it_is_asked_for(tmp_path: Path, tune: Tune) -> None:
@@ -104,12 +104,3 @@ def test_latencies_are_those_of_the_load_and_objective_asked_for(
     assert found is not None
     assert (found.offered, len(found.ttft_ms), len(found.tpot_ms)) == (60, 60, 60)
     assert latencies(file, "rag", "offered") is None
-
-
-def test_what_a_study_is_called_never_runs_in_its_report(tmp_path: Path, tune: Tune) -> None:
-    folder = tmp_path / "study"
-    name = "--study=<script>alert(1)"
-    tune(*QUICK, "--trials=1", "--quiet", name, f"--output={folder}")
-    page = (folder / "report.html").read_text("utf-8")
-    assert "<script>alert" not in page
-    assert "<h1>&lt;script&gt;alert(1)</h1>" in page

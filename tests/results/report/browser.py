@@ -1,12 +1,14 @@
 """A real browser looks at a report: what it says, what it asks for, how long it takes.
 
 `python -m tests.results.report.browser REPORT FOLDER` keeps pictures of it. Speaks Chromium's
-DevTools protocol, so it needs Chromium and nothing else.
+DevTools protocol, so it needs Chromium and nothing else; `PARETUNE_AXE` names axe-core's
+`axe.min.js`, from its npm package, for accessibility.
 """
 
 import asyncio
 import base64
 import json
+import os
 import shutil
 import sys
 import time
@@ -27,6 +29,7 @@ FLAGS = (
 )
 PATIENCE_S = 60.0
 DRAWN = "document.documentElement?.dataset.drawn === 'true'"
+SERIOUS = "axe.run().then(r => r.violations.filter(v => /serious|critical/.test(v.impact)))"
 WIDER_THAN_THE_PAGE = "document.documentElement.scrollWidth > window.innerWidth"
 
 
@@ -190,6 +193,12 @@ async def _listening(file: Path) -> Sequence[str]:
     raise TimeoutError("The browser does not listen.")
 
 
+def axe() -> str | None:
+    """A script that tells what axe-core finds serious, where ``PARETUNE_AXE`` names it."""
+    path = os.environ.get("PARETUNE_AXE")
+    return f"{Path(path).read_text('utf-8')};{SERIOUS}" if path else None
+
+
 async def pictures(page: Path, folder: Path) -> None:
     for look in LOOKS:
         async with tab() as opened:
@@ -200,6 +209,8 @@ async def pictures(page: Path, folder: Path) -> None:
             wide = await opened.evaluate(WIDER_THAN_THE_PAGE)
             spent_s = await opened.spent_s()
             said = f"{seconds:.2f} s, {spent_s:.2f} s of them at work; too wide: {wide}"
+            if script := axe():
+                said += f", serious of axe: {await opened.evaluate(script)}"
             print(f"{look.name}: {said}, requests {len(opened.requests)}, {opened.errors}")
 
 

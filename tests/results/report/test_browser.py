@@ -1,17 +1,13 @@
-"""The report in a real browser, where Chromium is installed.
-
-`PARETUNE_AXE` names axe-core's `axe.min.js`, from its npm package, for the check of accessibility.
-"""
+"""The report in a real browser, where Chromium is installed."""
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from results.report import render
-from tests.results.report.browser import LOOKS, WIDER_THAN_THE_PAGE, Look, chromium, tab
+from tests.results.report.browser import LOOKS, WIDER_THAN_THE_PAGE, Look, axe, chromium, tab
 from tests.results.report.cases import evidence
 
 pytestmark = [
@@ -19,7 +15,6 @@ pytestmark = [
     # Of asyncio, when a browser ends before its pipes do.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-SERIOUS = "axe.run().then(r => r.violations.filter(v => /serious|critical/.test(v.impact)))"
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +52,7 @@ def test_every_figure_is_drawn(report: Path) -> None:
 
 @pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.name)
 def test_axe_finds_nothing_serious(look: Look, report: Path) -> None:
-    axe = os.environ.get("PARETUNE_AXE")
-    if not axe:
+    script = axe()
+    if script is None:
         pytest.skip("needs axe-core: PARETUNE_AXE=node_modules/axe-core/axe.min.js")
-    script = f"{Path(axe).read_text('utf-8')};{SERIOUS}"
     assert look_at(report, look, script)[2] == []
