@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from objectives import LoadName
 from objectives.quadrant import CAPACITY, FIRST_TOKEN
 from results.confirmation import DEFAULT, Finalist, confirm
 from results.record import TrialRecord
@@ -50,7 +51,7 @@ def probed(number: int, seqs: int, ttft_ms: float, per_gpu: float, **changes: An
         _probe(1.1 * capacity, False, ttft_ms, 41.0),
     ]
     more = {"capacity": capacity, "headroom": 1 - 7.5 / capacity, "probes": probes}
-    loads = {
+    loads: dict[LoadName, dict[str, Any]] = {
         "offered": {**plain.loads["offered"], **offered},
         "capacity": {**plain.loads["capacity"], **more, "mean_running": 200.0},
     }
