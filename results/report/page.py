@@ -11,7 +11,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from results.report.cards import cards, headline
+from results.report.advice import headline
+from results.report.cards import cards
 from results.report.coordinates import coordinates
 from results.report.curves import curves
 from results.report.distributions import distributions

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from objectives import Quadrant
-from results.report.cards import Card, cards, headline
+from results.report.advice import headline
+from results.report.cards import Card, cards
 from tests.results.report.cases import RECORDS, evidence, spaced
 from tests.results.test_summary import INTERACTIVE, LIVE, failed, trial
 
