@@ -9,11 +9,13 @@ chance of alpha at most, however long the game (Ville's inequality; Waudby-Smith
 import math
 from collections.abc import Sequence
 from heapq import heappop, heappush
+from statistics import fmean, stdev
 from typing import Protocol
 
 from objectives.growth import GROWTH, Trend, latency_trend
 from objectives.measurement import RequestResult
 from objectives.sla import Bound, promised_ms
+from objectives.student_t import quantile
 from objectives.workload import Workload
 
 ALPHA = 0.05
@@ -23,6 +25,8 @@ BATCHES = 20
 LAST_THIRD = 2 * BATCHES // 3 + 1
 FROM_EMPTY = 2
 """Batches that find queues which are not yet as long as they will be at any load."""
+FIRST_LOOK = 4
+"""Batches before a mean is looked at: of fewer, how much they differ is hardly known."""
 STAKES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 """Shares of the largest bet that cannot lose all; the mean of several games is a game, too."""
 TIME = 1e-6
@@ -85,6 +89,32 @@ class ShareTest:
         return sum(self._wealth) >= self._enough
 
 
+class MeanTest:
+    """Whether a mean latency is above its bound.
+
+    A one-sided t-test of the batches' means, from the ``FIRST_LOOK``-th batch on, alpha shared
+    among the looks (Bonferroni).
+    """
+
+    def __init__(self, bound: Bound, *, alpha: float = ALPHA) -> None:
+        if bound.mean is None:
+            raise ValueError(f"A mean latency is tested, but {bound.name} bounds another number.")
+        self._latency, self._limit_ms = bound.mean, bound.limit
+        self._means: list[float] = []
+        self._confidence = 1 - 2 * alpha / (BATCHES - FIRST_LOOK + 1)
+
+    def broken(self, batch: Sequence[RequestResult]) -> bool:
+        found = [r.latency_ms(self._latency) for r in batch if r.completed]
+        known = [value for value in found if value is not None]
+        if known:
+            self._means.append(fmean(known))
+        count = len(self._means)
+        if count < FIRST_LOOK:
+            return False
+        margin = quantile(self._confidence, count - 1) * stdev(self._means) / math.sqrt(count)
+        return fmean(self._means) - margin > self._limit_ms
+
+
 class GrowthTest:
     """Whether answers get later and later: the engine serves less than is offered.
 
@@ -108,6 +138,12 @@ class GrowthTest:
 
     def _trend(self, batches: Sequence[Sequence[RequestResult]]) -> Trend:
         return latency_trend(batches, self._workload, alpha=self._alpha)
+
+
+def latency_tests(bounds: Sequence[Bound]) -> list[BatchTest]:
+    """Of the bounds on latencies; no others can be told before the run is over."""
+    shares = [ShareTest(bound) for bound in bounds if bound.share]
+    return [*shares, *(MeanTest(bound) for bound in bounds if bound.mean)]
 
 
 class Batches:

@@ -78,6 +78,14 @@ class Bound:
         return wanted, next(latency for latency in LATENCIES if latency == match[3])
 
     @property
+    def mean(self) -> Latency | None:
+        """The latency whose mean is bounded from above; ``None`` for any other bound."""
+        match = LATENCY_METRIC.fullmatch(self.metric)
+        if match is None or match[1] != "mean":
+            return None
+        return next(latency for latency in LATENCIES if latency == match[3])
+
+    @property
     def requests_needed(self) -> int:
         """The fewest of a workload that can tell whether the bound is kept."""
         return requests_needed(self.share[0]) if self.share else 1

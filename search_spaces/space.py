@@ -49,6 +49,11 @@ class Int:
         steps = round((float(value) - self.low) / self.step)
         return max(self.low, min(self.high, self.low + steps * self.step))
 
+    @property
+    def size(self) -> int:
+        """How many values there are."""
+        return (self.high - self.low) // self.step + 1
+
     def __str__(self) -> str:
         steps = f" in steps of {self.step}" if self.step > 1 else ""
         return f"{self.low} to {self.high}{steps}" + (" (log)" if self.log else "")
@@ -78,6 +83,11 @@ class Float:
     def nearest(self, value: Value) -> Value:
         steps = round((float(value) - self.low) / self.step)
         return round(max(self.low, min(self.high, self.low + steps * self.step)), 6)
+
+    @property
+    def size(self) -> int:
+        """How many values there are."""
+        return round((self.high - self.low) / self.step) + 1
 
     def __str__(self) -> str:
         return f"{self.low:g} to {self.high:g} in steps of {self.step:g}"
@@ -121,6 +131,11 @@ class Choice:
         if self.prefix and isinstance(value, str) and value.startswith(self.prefix):
             return None if value == self.prefix else value
         return None
+
+    @property
+    def size(self) -> int:
+        """How many values there are, those that only a prefix names left out."""
+        return len(self.values)
 
     def __str__(self) -> str:
         more = [f"{self.prefix}..."] if self.prefix else []

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from objectives import Bound, Load, Measurement, Verdict, Workload, judge
 from objectives.growth import GROWTH, growth, keeping_up
-from objectives.sequential import BatchTest, GrowthTest, InBatches, MissCount, ShareTest
+from objectives.sequential import GrowthTest, InBatches, MissCount, latency_tests
 from objectives.sla import holds, latency_s, patience_s
 from objectives.workload import Watch
 from runners import Engine
@@ -142,9 +142,8 @@ class Prober:
     def _watch(self, at: Workload) -> Watch:
         if not self.effort.noisy:
             return MissCount(self.bounds, len(at.requests))
-        tests: list[BatchTest] = [ShareTest(bound) for bound in self.bounds if bound.share]
         growing = [] if self.closed else [GrowthTest(at)]
-        return InBatches(at, [*tests, *growing])
+        return InBatches(at, [*latency_tests(self.bounds), *growing])
 
     def _judged(self, level: float, runs: Sequence[Measured]) -> Probe:
         whole = pooled([measurement for _, measurement in runs])

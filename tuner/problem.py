@@ -53,8 +53,8 @@ class Problem:
     hourly_cost_usd: float | None = None
     """Per GPU."""
     allow_scheduler_class: bool = False
-    trials_per_launch: int = 1
-    """Trials in a row that share their launch knobs, where a running engine can be retuned."""
+    reuses_engine: bool = False
+    """Whether a running engine can be retuned, so that trials may share a launch."""
     noiseless: bool = True
     """Whether the engine always gives the same figures; others are not bisected as finely."""
 

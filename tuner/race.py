@@ -11,7 +11,7 @@ from typing import Literal
 
 from objectives import Bound, Measurement, Quadrant, RequestResult, Verdict, Workload
 from objectives.quadrant import CAPACITY, FIRST_TOKEN, GPUS, SATURATED
-from objectives.sequential import InBatches, MissCount, ShareTest
+from objectives.sequential import InBatches, MissCount, latency_tests
 from objectives.sla import judge
 from objectives.workload import Watch
 from results.record import TrialRecord
@@ -117,7 +117,7 @@ class Race:
     def _breaking(self, workload: Workload, bounds: list[Bound]) -> Watch:
         if self.exact:
             return MissCount(bounds, len(workload.requests))
-        return InBatches(workload, [ShareTest(bound) for bound in bounds if bound.share])
+        return InBatches(workload, latency_tests(bounds))
 
     def _later(self, workload: Workload, first: Bound) -> Watch:
         if self.exact:

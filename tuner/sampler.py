@@ -5,6 +5,7 @@ an uninterrupted one would: its trials have the same configs in the same order.
 """
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
@@ -20,6 +21,10 @@ from tuner.problem import Case, Problem
 from tuner.storage import ORIGIN
 
 STARTUP_TRIALS = 10
+KEPT_FOR = 2.0
+"""An engine keeps its launch knobs until it has measured for so many times as long as launching
+took. Where trials are short, launches then take a third of the engine time; where they are long,
+every knob is free in every trial."""
 SIMPLER_EVERY = 3
 SIMPLER_AT_THE_END = 5
 """After the start, every third trial, and the last five per objective, take a knob of a winner
@@ -57,15 +62,20 @@ def ask(
 
 
 def _launch_settings_held(problem: Problem, records: Sequence[TrialRecord]) -> dict[str, Any]:
-    """The launch knobs of the running engine, until enough trials in a row have shared them."""
+    """The launch knobs of the running engine, until it has earned its launch."""
     space = problem.space
-    names = [name for name in space.searched if space.knob(name).turn == "launch"]
+    live = [name for name in space.searched if space.knob(name).turn == "live"]
+    names = [name for name in space.searched if name not in live]
     launched = [r for r in records if r.answered]
-    if problem.trials_per_launch < 2 or not names or not launched or launched[-1].failure:
+    if not (problem.reuses_engine and names and launched) or launched[-1].failure:
         return {}
     last = [launched[-1].config[name] for name in names]
-    alike = takewhile(lambda r: [r.config[n] for n in names] == last, reversed(launched))
-    if len({r.number for r in alike}) >= problem.trials_per_launch:
+    alike = list(takewhile(lambda r: [r.config[n] for n in names] == last, reversed(launched)))
+    # Records of several cases share a trial, and its seconds.
+    trials = {r.number: r for r in alike}.values()
+    earned = sum(r.measured_s for r in trials) >= KEPT_FOR * sum(r.launch_s for r in trials)
+    tried = {tuple(r.config[name] for name in live) for r in trials}
+    if earned or len(tried) >= math.prod(space.searched[name].size for name in live):
         return {}
     return dict(zip(names, last, strict=True))
 

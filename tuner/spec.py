@@ -39,8 +39,6 @@ FOUND = ("target", "calibrations")
 LENGTH_STEP_TOKENS = 256
 NOT_EVERYWHERE = ("speculative_config", "kv_cache_dtype", "quantization")
 """Knobs that some builds of vLLM cannot turn every way."""
-TRIALS_PER_LAUNCH = 10
-"""A launch takes about as long as a trial: so many keep its share of engine time under a tenth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,7 +276,7 @@ def problem_of(
         capacity=spec.capacity,
         hourly_cost_usd=spec.hourly_cost_usd,
         allow_scheduler_class=spec.allow_scheduler_class,
-        trials_per_launch=TRIALS_PER_LAUNCH if real else 1,
+        reuses_engine=real,
         noiseless=spec.simulated,
     )
 

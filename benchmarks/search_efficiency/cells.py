@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from benchmarks.search_efficiency.policies import POLICIES
 from benchmarks.search_efficiency.policies.policy import Policy, SameMeasurement, Step, play
-from benchmarks.search_efficiency.policies.studies import PARETUNE_RESTARTING, whole_study
+from benchmarks.search_efficiency.policies.studies import whole_study
 from benchmarks.search_efficiency.scoring import curve
 from benchmarks.search_efficiency.stand import LaunchS, Stand
 from benchmarks.search_efficiency.surface import Surface
@@ -57,7 +57,7 @@ def cells(unit: Unit) -> list[Cell]:
     """Every line that a unit adds."""
     policy = POLICIES[unit.policy]
     found: list[Cell] = []
-    if policy is not PARETUNE_RESTARTING:
+    if not policy.variant:
         found.append(Cell(unit, "own rules", None))
     if policy.same_measurement:
         found += [Cell(unit, "same measurement", launch_s) for launch_s in LAUNCHES_S]
@@ -65,23 +65,25 @@ def cells(unit: Unit) -> list[Cell]:
 
 
 def work_out(surface: Surface, unit: Unit, trials: int) -> list[tuple[Cell, dict[str, Any]]]:
-    """Each cell with its figures.
-
-    No policy asks what a launch costs, so that one run is worth as many cells as there are costs.
-    """
+    """Each cell with its figures."""
     policy = POLICIES[unit.policy]
     pays = {cell: _Paid.of(surface, cell, trials) for cell in cells(unit)}
     filled = []
-    own = [cell for cell in pays if cell.table == "own rules" and policy.rules is not None]
-    for together in (own, [cell for cell in pays if cell not in own]):
-        if not together:
-            continue
+    for together in _by_one_run(policy, list(pays)):
         steps = _steps(surface, policy, unit.seed, [pays[cell] for cell in together], together[0])
         for cell in together:
             paid = pays[cell]
             found = curve(surface, steps, paid.launch_s, paid.budget_s)
             filled.append((cell, {"budget_s": round(paid.budget_s, 3), **found.to_json()}))
     return filled
+
+
+def _by_one_run(policy: Policy, cells: Sequence[Cell]) -> list[Sequence[Cell]]:
+    """A peer does the same whatever a launch costs; the program under test asks, and plans."""
+    if policy.search is None:
+        return [[cell] for cell in cells]
+    own = [cell for cell in cells if cell.table == "own rules" and policy.rules is not None]
+    return [some for some in (own, [cell for cell in cells if cell not in own]) if some]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def _steps(
     live = frozenset(knob.name for knob in knobs if policy.live and knob.turn == "live")
     stand = Stand(surface, seed=seed, launch_s=dearest.launch_s, live=live)
     if policy.search is None:
-        return whole_study(stand, seed=seed, budget_s=dearest.budget_s, live=policy.live)
+        return whole_study(stand, policy, seed=seed, budget_s=dearest.budget_s)
     own = policy.rules if cell.table == "own rules" else None
     rules = own(surface) if own else SameMeasurement(surface)
     search = policy.search(surface, seed, own is None)

@@ -31,6 +31,8 @@ class Entry:
     launches: float
     launching: float
     """Share of the engine seconds spent."""
+    loaded_s: float
+    """Engine seconds for each trial, launching left out."""
     p: Mapping[float, float]
     """Of the regret being random's, corrected over surfaces; empty for random itself."""
     than_random: Mapping[float, Verdict]
@@ -104,15 +106,18 @@ def _entry(seeds: Sequence[Result], tests: Mapping[float, tuple[float, Verdict]]
         return {share: pick([of(seed, share) for seed in seeds]) for share in SHARES}
 
     spent_s = sum(seed.spent_s[-1] for seed in seeds if seed.spent_s)
+    launching_s = sum(seed.launching_s for seed in seeds)
+    trials = sum(len(seed.spent_s) for seed in seeds)
     return Entry(
         seeds=len(seeds),
         regret=over_seeds(regret_at, median),
         worst_regret=over_seeds(regret_at, max),
         hypervolume=over_seeds(hypervolume_at, median),
         worst_hypervolume=over_seeds(hypervolume_at, min),
-        trials=mean(len(seed.spent_s) for seed in seeds),
+        trials=trials / len(seeds),
         launches=mean(seed.launches for seed in seeds),
-        launching=sum(seed.launching_s for seed in seeds) / spent_s if spent_s else 0.0,
+        launching=launching_s / spent_s if spent_s else 0.0,
+        loaded_s=(spent_s - launching_s) / trials if trials else 0.0,
         p={share: p for share, (p, _) in tests.items()},
         than_random={share: told for share, (_, told) in tests.items()},
     )
@@ -144,6 +149,12 @@ def count(entries: Entries, policy: str, share: float, told: Verdict) -> int:
     return found.count(told)
 
 
+def saved(entries: Entries, policy: str, than: str) -> list[float]:
+    """By surface: the share of a trial's seconds that one policy spends less than another."""
+    both = [p for p in entries.values() if policy in p and than in p]
+    return [1 - found[policy].loaded_s / found[than].loaded_s for found in both]
+
+
 def as_json(results: Iterable[Result]) -> list[dict[str, Any]]:
     """One object per table, launch cost, surface and policy."""
     return [
@@ -163,15 +174,9 @@ def as_json(results: Iterable[Result]) -> list[dict[str, Any]]:
             "trials": round(entry.trials, 1),
             "launches": round(entry.launches, 1),
             "launching_share": round(entry.launching, 3),
+            "loaded_s": round(entry.loaded_s, 3),
         }
         for (table, launch_s), entries in grouped(results).items()
         for surface, policies in entries.items()
         for policy, entry in policies.items()
     ]
-
-
-BY_SHARE = ("regret", "worst_regret", "hypervolume", "worst_hypervolume", "p", "than_random")
-
-
-def _by_share(values: Mapping[float, float | str]) -> dict[str, float | str]:
-    return {f"{s:g}": v if isinstance(v, str) else round(v, 4) for s, v in values.items()}

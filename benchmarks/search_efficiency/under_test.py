@@ -21,11 +21,8 @@ from tuner.problem import Problem
 from tuner.progress.silent import Silent
 from tuner.records import records
 from tuner.spec import deployment_of, problem_of, resolve
-from tuner.study import Loop
+from tuner.study import RACING, Loop
 from tuner.trial import try_out
-
-TRIALS_PER_LAUNCH = 10
-"""As in studies of real engines."""
 
 
 def problem_of_options(**options: Any) -> tuple[Problem, Deployment]:
@@ -36,7 +33,9 @@ def problem_of_options(**options: Any) -> tuple[Problem, Deployment]:
     return replace(problem, noiseless=False), deployment_of(spec)
 
 
-def study(problem: Problem, runner: Runner, *, seed: int, budget_s: float) -> list[TrialRecord]:
+def study(
+    problem: Problem, runner: Runner, *, seed: int, budget_s: float, racing: bool = True
+) -> list[TrialRecord]:
     """The records of one whole study, its last winners' relaunch left out."""
     problem = replace(problem, seed=seed)
     backend = optuna.storages.InMemoryStorage()
@@ -52,6 +51,7 @@ def study(problem: Problem, runner: Runner, *, seed: int, budget_s: float) -> li
         mirror=lambda record: None,
         trials=None,
         budget_s=budget_s,
+        racing=RACING if racing else frozenset(),
     )
     loop.run()
     return [record for record in loop.records if record.answered]

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from objectives import Measurement, Request, RequestResult, Workload, judge, parse_sla
-from objectives.sequential import Batches, GrowthTest, InBatches, MissCount, ShareTest
+from objectives.sequential import (
+    Batches,
+    BatchTest,
+    GrowthTest,
+    InBatches,
+    MeanTest,
+    MissCount,
+    ShareTest,
+    latency_tests,
+)
 
 (P95,) = parse_sla("p95_ttft_ms<=500")
 KEPT, MISSED = (RequestResult(0.0, 9, 2, ttft, ttft + 50) for ttft in (100.0, 900.0))
@@ -18,7 +27,7 @@ def batch(kept: int, of: int = 20) -> list[RequestResult]:
     return [KEPT] * kept + [MISSED] * (of - kept)
 
 
-def broken_at(test: ShareTest, batches: Sequence[Sequence[RequestResult]]) -> int | None:
+def broken_at(test: BatchTest, batches: Sequence[Sequence[RequestResult]]) -> int | None:
     """The first batch, from 1, by which it is clear that the bound is broken."""
     said = (number for number, one in enumerate(batches, 1) if test.broken(one))
     return next(said, None)
@@ -103,6 +112,45 @@ def test_a_bound_on_a_number_has_no_share_to_test() -> None:
     (mean,) = parse_sla("mean_ttft_ms<=500")
     with pytest.raises(ValueError, match="A share of requests is tested, but mean_ttft_ms<=500"):
         ShareTest(mean)
+
+
+(MEAN,) = parse_sla("mean_ttft_ms<=500")
+
+
+def around(mean_ms: float, sd_ms: float, rng: random.Random) -> list[list[RequestResult]]:
+    """Twenty batches whose mean TTFTs differ so much."""
+    means = [rng.gauss(mean_ms, sd_ms) for _ in range(20)]
+    return [[RequestResult(0.0, 9, 2, mean, mean + 50)] * 20 for mean in means]
+
+
+@pytest.mark.parametrize(("ttft_ms", "number"), [(501.0, 4), (500.0, None), (499.0, None)])
+def test_a_mean_that_never_varies_is_known_at_the_first_look(
+    ttft_ms: float, number: int | None
+) -> None:
+    assert broken_at(MeanTest(MEAN), around(ttft_ms, 0.0, random.Random(1))) == number
+
+
+def test_what_was_not_answered_is_in_no_mean() -> None:
+    assert broken_at(MeanTest(MEAN), [[KEPT, FAILED]] * 20) is None
+    assert broken_at(MeanTest(MEAN), [*[[FAILED]] * 5, *[[MISSED, FAILED]] * 20]) == 9
+
+
+def test_a_mean_that_just_keeps_its_bound_is_hardly_ever_said_to_break_it() -> None:
+    rng = random.Random(1)
+    runs = [around(500.0, 100.0, rng) for _ in range(1000)]
+    wrong = sum(broken_at(MeanTest(MEAN), run) is not None for run in runs)
+    # Were it one run in twenty, so many or more would be no surprise.
+    assert at_least(wrong, 1000, 0.05) > 0.01
+
+
+def test_only_an_upper_bound_on_a_mean_latency_can_be_tested() -> None:
+    with pytest.raises(ValueError, match="A mean latency is tested, but p95_ttft_ms<=500"):
+        MeanTest(P95)
+
+
+def test_bounds_on_latencies_are_tested_and_others_left_to_the_end() -> None:
+    bounds = parse_sla("p95_ttft_ms<=500,output_throughput>=9,mean_tpot_ms<=30")
+    assert [type(test) for test in latency_tests(bounds)] == [ShareTest, MeanTest]
 
 
 def simulated_runs(share: float, *, seed: int, runs: int) -> list[int | None]:

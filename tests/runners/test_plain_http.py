@@ -1,3 +1,4 @@
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ def replying(*parts: bytes) -> Iterator[tuple[str, list[bytes]]]:
     def serve() -> None:
         connection, _ = listener.accept()
         with connection:
-            asked.append(connection.recv(65536))
+            asked.append(_whole(connection))
             for part in parts:
                 connection.sendall(part)
 
@@ -26,6 +27,18 @@ def replying(*parts: bytes) -> Iterator[tuple[str, list[bytes]]]:
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
         thread.join()
+
+
+def _whole(connection: socket.socket) -> bytes:
+    """A request with its body: closing on what is not yet read would reset the connection."""
+    got = b""
+    while b"\r\n\r\n" not in got:
+        got += connection.recv(65536)
+    head, _, body = got.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    while length and len(body) < int(length[1]):
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
 
 
 OK = b"HTTP/1.1 200 OK\r\nServer: x\r\nConnection: close\r\n\r\n"
@@ -48,6 +61,7 @@ def test_a_body_is_posted_as_json() -> None:
         ask(f"{url}/v1/completions", 10, body={"prompt": [1]})
     assert asked[0].startswith(b"POST /v1/completions HTTP/1.1\r\n")
     assert b"Content-Type: application/json\r\n" in asked[0]
+    assert asked[0].endswith(b'\r\n\r\n{"prompt": [1]}')
 
 
 @pytest.mark.parametrize("text", [b"", b"<html>", b"[" * 100_000, b"\xff"])

@@ -30,10 +30,10 @@ from tuner.errors import Exit
 
 ROOT = Path(__file__).parents[2]
 STUDY = (
-    *("--objective=chat", "--engine=vllm", "--scale-tokens=0.1", "--concurrency=8"),
+    *("--objective=chat", "--engine=vllm", "--scale-tokens=0.05", "--concurrency=8"),
     *("--requests=40", "--seed=1", "--sla=median_e2el_ms<=60000", "--load=offered"),
     *("--set=enforce_eager=true", "--set=gpu_memory_utilization=0.1", "--mlflow=off"),
-    "--pairs=0",
+    *("--set=dtype=float32", "--pairs=0"),
 )
 CONFIRMED = ("--pairs=5", "--set=performance_mode=balanced")
 """In pairs, but without vLLM's other modes, each of which is five more launches."""

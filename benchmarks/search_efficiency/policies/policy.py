@@ -67,6 +67,11 @@ class Policy:
     """Whether it is compared by the program's measurement, too."""
     live: bool = False
     """Whether it turns live knobs on the running engine."""
+    racing: bool = True
+    """Whether the program under test stops trials that have lost."""
+    variant: bool = False
+    """Of the program under test, to show what one part of it gains: by the same measurement
+    alone."""
     seeds: int | None = None
     """At most so many, where each is expensive."""
 

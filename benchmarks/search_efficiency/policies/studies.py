@@ -16,14 +16,21 @@ PARETUNE_RESTARTING = Policy(
     name="paretune-restarting",
     about="the same study with a launch for every trial, so that what the search gains can be "
     "told from what engine reuse gains",
+    variant=True,
+)
+PARETUNE_WHOLE = Policy(
+    name="paretune-whole",
+    about="the same study with no trial stopped early, so that what stopping gains can be told",
+    live=True,
+    racing=False,
+    variant=True,
 )
 
 
-def whole_study(stand: Stand, *, seed: int, budget_s: float, live: bool) -> list[Step]:
+def whole_study(stand: Stand, policy: Policy, *, seed: int, budget_s: float) -> list[Step]:
     """One study, and what it would have recommended after each trial."""
-    per_launch = under_test.TRIALS_PER_LAUNCH if live else 1
-    problem = replace(stand.surface.problem, trials_per_launch=per_launch)
-    records = under_test.study(problem, stand, seed=seed, budget_s=budget_s)
+    problem = replace(stand.surface.problem, reuses_engine=policy.live)
+    records = under_test.study(problem, stand, seed=seed, budget_s=budget_s, racing=policy.racing)
     return [
         Step(charge, under_test.recommended(problem, records[: index + 1]))
         for index, charge in enumerate(stand.charges)

@@ -6,8 +6,19 @@ import pytest
 from benchmarks.search_efficiency import under_test
 from benchmarks.search_efficiency.cells import LAUNCHES_S, Cell, Unit, cells, units, work_out
 from benchmarks.search_efficiency.policies import POLICIES
-from benchmarks.search_efficiency.policies.policy import Answer, SameMeasurement, Step, play
-from benchmarks.search_efficiency.policies.studies import whole_study
+from benchmarks.search_efficiency.policies.policy import (
+    Answer,
+    Policy,
+    SameMeasurement,
+    Step,
+    play,
+)
+from benchmarks.search_efficiency.policies.studies import (
+    PARETUNE,
+    PARETUNE_RESTARTING,
+    PARETUNE_WHOLE,
+    whole_study,
+)
 from benchmarks.search_efficiency.policies.tpe import Tpe
 from benchmarks.search_efficiency.stand import Stand
 from benchmarks.search_efficiency.surface import Surface
@@ -67,21 +78,21 @@ def test_own_rules_stay_in_the_space_and_cost_engine_time(name: str, twin: Surfa
     assert all(step.charge.cost_s(lambda config: 100.0) > 0 for step in steps)
 
 
-@pytest.mark.parametrize("live", [frozenset[str](), frozenset({"max_num_seqs"})])
-def test_a_study_stays_in_the_space_and_in_its_budget(live: frozenset[str], tiny: Surface) -> None:
-    stand = stand_for(tiny, live)
-    steps = whole_study(stand, seed=1, budget_s=1500.0, live=bool(live))
+@pytest.mark.parametrize("policy", [PARETUNE, PARETUNE_RESTARTING, PARETUNE_WHOLE])
+def test_a_study_stays_in_the_space_and_in_its_budget(policy: Policy, tiny: Surface) -> None:
+    stand = stand_for(tiny, frozenset({"max_num_seqs"} if policy.live else ()))
+    steps = whole_study(stand, policy, seed=1, budget_s=1500.0)
     assert len(steps) >= TRIALS
     assert outside(tiny, steps) == []
     assert stand.spent_s(lambda config: 100.0) <= 1500.0
     assert steps[0].charge.config == tiny.default
 
 
-def test_a_study_proposes_the_same_whatever_launches_cost(tiny: Surface) -> None:
+def test_a_study_that_restarts_proposes_the_same_whatever_launches_cost(tiny: Surface) -> None:
     tried = []
     for launch_s in (30.0, 215.0):
         stand = Stand(tiny, seed=1, launch_s=lambda config, s=launch_s: s)  # type: ignore[misc]
-        whole_study(stand, seed=1, budget_s=8 * (launch_s + tiny.measured_s), live=False)
+        whole_study(stand, PARETUNE_RESTARTING, seed=1, budget_s=8 * (launch_s + tiny.measured_s))
         tried.append([charge.config for charge in stand.charges])
     common = min(map(len, tried))
     assert common >= TRIALS
@@ -195,6 +206,7 @@ def test_what_a_policy_cannot_be_judged_by_has_no_cell() -> None:
 
     assert tables("paretune") == {"own rules", "same measurement"}
     assert tables("paretune-restarting") == {"same measurement"}
+    assert tables("paretune-whole") == {"same measurement"}
     assert tables("vllm-tuner") == {"own rules"}
 
 

@@ -64,19 +64,19 @@ def test_shards_fill_files_of_their_own_and_together_every_cell(
     assert len(read_results(tmp_path)) == 8
 
 
+def ran_apart(line: str) -> None:
+    """In a process of its own, with which its pool's helpers end."""
+    command = [sys.executable, "-m", "benchmarks.search_efficiency", *line.split()]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+
+
 def test_the_commands_of_the_page_make_the_page(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    for line in (
+    ran_apart(
         f"run --output {tmp_path} --processes 2 --quick --surfaces gpt-oss-120b-b200 "
-        "--policies paretune,random --seeds 2 --trials 4",
-        f"report --output {tmp_path} --markdown {page}",
-    ):
-        subprocess.run(
-            [sys.executable, "-m", "benchmarks.search_efficiency", *line.split()],
-            cwd=ROOT,
-            capture_output=True,
-            check=True,
-        )
+        "--policies paretune,random --seeds 2 --trials 4"
+    )
+    ran_apart(f"report --output {tmp_path} --markdown {page}")
     text = page.read_text("utf-8")
     assert "## Each by its own rules" in text
     assert "| gpt-oss-120b-b200 |" in text
@@ -85,11 +85,10 @@ def test_the_commands_of_the_page_make_the_page(tmp_path: Path) -> None:
 def test_several_processes_find_what_one_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for processes in (1, 2):
-        output = tmp_path / str(processes)
-        options = ("--seeds", 2, "--processes", processes)
-        ran(monkeypatch, "run", "--output", output, *SMALL, *options)
-    assert read_results(tmp_path / "1") == read_results(tmp_path / "2")
+    ran(monkeypatch, "run", "--output", tmp_path / "one", *SMALL, "--seeds", 2)
+    asked = " ".join(map(str, (*SMALL, "--seeds", 2, "--processes", 2)))
+    ran_apart(f"run --output {tmp_path / 'two'} {asked}")
+    assert read_results(tmp_path / "one") == read_results(tmp_path / "two")
 
 
 @pytest.mark.parametrize(
@@ -194,7 +193,15 @@ def test_every_figure_is_in_the_json() -> None:
         "trials": 2.0,
         "launches": 2.0,
         "launching_share": 0.25,
+        "loaded_s": 22.5,
     }
+
+
+def test_what_stopping_early_saves_is_told_by_seconds_of_a_trial() -> None:
+    found = as_markdown(
+        [result("paretune", 0, 0.1), result("paretune-whole", 0, 0.1, spent_s=[30.0, 105.0])], {}
+    )
+    assert "Stopping trials early spares 50 % of the seconds that a trial takes" in found
 
 
 def test_p_values_are_corrected_for_their_number() -> None:
