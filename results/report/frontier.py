@@ -104,7 +104,7 @@ def _cloud(evidence: Evidence, points: Points) -> list[dict[str, Any]]:
         _scatter(evidence, name, of, marker={**marker, **sign})
         for name, of, sign in (
             ("keeps the SLA", keeps, {"color": MET, "symbol": "circle"}),
-            ("does not keep it", breaks, {"color": BROKEN, "symbol": "x-thin-open"}),
+            ("does not keep it", breaks, {"color": BROKEN, "symbol": "x"}),
         )
         if of
     ]
