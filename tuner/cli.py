@@ -134,6 +134,22 @@ def show(directory: Folder, as_json: AsJson = False, storage: Storage = None) ->
     return Exit.DONE
 
 
+@app.command(epilog="Example: tune report studies/chat-20260101T120000Z --output chat.html")
+def report(
+    directory: Folder,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="Where to; DIR/report.html by default."),
+    ] = None,
+    storage: Storage = None,
+) -> Exit:
+    """Write a study as one page that opens without a network."""
+    from tuner.show import report as write
+
+    typer.echo(write(directory, output=output, storage_url=storage))
+    return Exit.DONE
+
+
 @app.command(epilog="Example: tune sync studies/chat-20260101T120000Z --mlflow http://host:5000")
 def sync(directory: Folder, mlflow: Mlflow = None, storage: Storage = None) -> Exit:
     """Write to MLflow what it could not be told while the study ran."""

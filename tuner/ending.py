@@ -7,24 +7,38 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import optuna
+
 from results.mlflow import LOCAL_PAGES, public
 from results.record import TrialRecord
 from results.text import render
 from search_spaces import SearchSpace
-from tuner import answer
-from tuner.errors import BadInput, EngineTrouble, Exit
-from tuner.folder import Folder
+from tuner import answer, storage
+from tuner.errors import BadInput, EngineTrouble, Exit, one_line
+from tuner.folder import Folder, write_whole
 from tuner.interrupts import Interrupts
 from tuner.learning import Learning
 from tuner.mirror import Mirror
 from tuner.mlflow_study import local_database
 from tuner.options import Options
+from tuner.problem import Problem
+from tuner.report import NAME, Finding, text
 from tuner.spec import StudySpec
 from tuner.trouble import how_to_resume
 
 PATIENCE_S = 60.0
 HURRIED_S = 5.0
 """How long MLflow may take at the end, and after an interrupt."""
+REPORT_TROUBLE = (
+    ArithmeticError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    TypeError,
+    ValueError,
+)
+"""Even a mistake of ours must not cost a long study its exit status and its mirrors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +69,39 @@ class Ending:
             raise BadInput(
                 f"The answer cannot be printed ({error.strerror}), but is in {summary}."
             ) from error
+
+    def report(
+        self,
+        found: dict[str, Any],
+        problem: Problem,
+        records: Sequence[TrialRecord],
+        studies: Sequence[optuna.Study],
+    ) -> None:
+        """The page for people, which costs no study its answer where it cannot be had."""
+        path = self.folder.path / NAME
+        told = "The report was not finished"
+        try:
+            with self.interrupts.let_in():
+                finding = Finding(
+                    folder=self.folder,
+                    spec=self.spec,
+                    problem=problem,
+                    summary=found,
+                    records=records,
+                    confirmations=storage.confirmations(studies),
+                    studies=studies,
+                )
+                write_whole(path, text(finding).encode())
+        except KeyboardInterrupt:
+            pass
+        except REPORT_TROUBLE as error:
+            reason = getattr(error, "strerror", None) or repr(error)
+            told = f"The report cannot be written ({one_line(reason)})"
+        else:
+            if not (self.options.quiet or self.options.json):
+                print(f"Report: {path}", file=sys.stderr)
+            return
+        print(f"{told}; `{self._again('report')}` makes it good.", file=sys.stderr)
 
     def learn(self, learning: Learning, records: Sequence[TrialRecord]) -> None:
         """What the study teaches the simulated engine, or until Ctrl-C."""
@@ -94,9 +141,12 @@ class Ending:
             return link
         return f"start `mlflow ui --backend-store-uri sqlite:///{database}`, then open {link}"
 
+    def _again(self, command: str) -> str:
+        return how_to_resume(self.folder, self.options.storage).replace("resume", command, 1)
+
     def _sync(self) -> str:
         uri = self.options.mlflow
-        again = how_to_resume(self.folder, self.options.storage).replace("resume", "sync", 1)
+        again = self._again("sync")
         # An address with a secret in it is not kept with the study.
         return again if uri is None or public(uri) == uri else f"{again} --mlflow URI"
 

@@ -256,6 +256,8 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
     found = with_intervals(found, run.problem, run.runner)
     ending = Ending(run.folder, spec, options, run.interrupts)
     ending.write(found, run.problem.space)
+    if found["trials"]["done"]:
+        ending.report(found, run.problem, loop.records, studies)
     if learning and cut_short is None and answered < _answered(loop.records):
         ending.learn(learning, loop.records)
     if mirror:

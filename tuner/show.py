@@ -1,4 +1,4 @@
-"""``tune show`` and ``tune sync``: a study read back from its folder."""
+"""``tune show``, ``tune report`` and ``tune sync``: a study read back from its folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,11 @@ from tuner import answer, storage
 from tuner.certainty import with_intervals
 from tuner.engines import simulated
 from tuner.errors import BadInput
-from tuner.folder import Folder
+from tuner.folder import Folder, write_whole
 from tuner.mirror import sync as sync_mlflow
 from tuner.mlflow_study import open_mlflow, remember, tracking_uri
 from tuner.problem import Problem
+from tuner.report import NAME, Finding, text
 from tuner.run import wall_s
 from tuner.spec import StudySpec, problem_of
 from tuner.trouble import explained
@@ -33,6 +34,7 @@ class Read:
     records: list[TrialRecord]
     confirmations: list[TrialRecord]
     """What was measured from files, in turns with the default."""
+    studies: list[optuna.Study]
 
 
 def read(path: Path, storage_url: str | None) -> Read:
@@ -48,12 +50,41 @@ def read(path: Path, storage_url: str | None) -> Read:
             summary=_found(folder, about, spec, problem, studies),
             records=storage.records(studies),
             confirmations=storage.confirmations(studies),
+            studies=studies,
         )
 
 
 def show(path: Path, storage_url: str | None) -> dict[str, Any]:
     """The summary of the trials in storage, finished or not."""
     return read(path, storage_url).summary
+
+
+def report(path: Path, *, output: Path | None, storage_url: str | None) -> Path:
+    """Write the report anew; says where.
+
+    Raises:
+        BadInput: no study, or a file that cannot be written.
+    """
+    folder, study = Folder(path), read(path, storage_url)
+    found = Finding(
+        folder=folder,
+        spec=study.spec,
+        problem=study.problem,
+        summary=study.summary,
+        records=study.records,
+        confirmations=study.confirmations,
+        studies=study.studies,
+    )
+    with explained(folder, storage.address(folder, storage_url)):
+        page = text(found)
+    place = output or path / NAME
+    try:
+        write_whole(place, page.encode())
+    except OSError as error:
+        raise BadInput(
+            f"{place} cannot be written: {error.strerror or error}; name another with --output."
+        ) from error
+    return place
 
 
 def sync(path: Path, *, mlflow: str | None, storage_url: str | None) -> str:

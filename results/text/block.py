@@ -27,9 +27,9 @@ def block(summary: Mapping[str, Any], quadrant: Quadrant, width: int, *, alone: 
         ("config", config_text(summary, best["config"])),
         *(("" if index else "SLA", line) for index, line in enumerate(kept)),
         ("gain", gain_sentence(best, pairs_of(summary, quadrant))),
-        ("file", _from_file(best)),
-        ("sizing", _sizing(best, summary["hardware"]["gpus"])),
-        ("ours", _ours(best)),
+        ("file", from_file(best)),
+        ("sizing", sizing(best, summary["hardware"]["gpus"])),
+        ("ours", ours(best)),
     )
     return [
         f"{head}, trial {best['trial']}{on_traffic}",
@@ -53,7 +53,7 @@ def _measured(best: Mapping[str, Any]) -> str:
     return ", ".join(figures)
 
 
-def _from_file(best: Mapping[str, Any]) -> str:
+def from_file(best: Mapping[str, Any]) -> str:
     """What the stock engine did when started from the exported file."""
     found = best.get("from_file")
     if found is None:
@@ -70,7 +70,7 @@ def _from_file(best: Mapping[str, Any]) -> str:
     )
 
 
-def _sizing(best: Mapping[str, Any], gpus: int) -> str:
+def sizing(best: Mapping[str, Any], gpus: int) -> str:
     offered, capacity = best["loads"].get("offered", {}), best["loads"].get("capacity", {})
     needed, headroom = capacity.get("gpus_needed"), capacity.get("headroom")
     running, cost_usd = offered.get("mean_running"), capacity.get(COST)
@@ -98,12 +98,12 @@ def _headroom(headroom: float) -> str:
     return f"offered {number(1 - headroom)}x its capacity"
 
 
-def _ours(best: Mapping[str, Any]) -> str:
-    ours = best.get("ours")
-    if ours is None:
+def ours(best: Mapping[str, Any]) -> str:
+    found = best.get("ours")
+    if found is None:
         return ""
-    turned = settings(departures(ours["config"], best["config"]))
+    turned = settings(departures(found["config"], best["config"]))
     return (
-        f"with our scheduler class: {number(1 + ours['extra_gain'])}x better "
-        f"(trial {ours['trial']}: {turned}): --allow-scheduler-class"
+        f"with our scheduler class: {number(1 + found['extra_gain'])}x better "
+        f"(trial {found['trial']}: {turned}): --allow-scheduler-class"
     )

@@ -31,7 +31,7 @@ def nearest(summary: Mapping[str, Any], width: int) -> list[str]:
     binding, price = infeasible.get("binding"), infeasible.get("price")
     if binding is not None:
         sla = found["sla"] if found is not None else {}
-        lines += entry("binding", _binding(binding, price) + _besides(binding, sla), width)
+        lines += entry("binding", binding_text(binding, price) + _besides(binding, sla), width)
     return lines
 
 
@@ -45,7 +45,7 @@ def _besides(binding: str, sla: Mapping[str, Any]) -> str:
     return "".join(f"; {other}" for other in others)
 
 
-def _binding(binding: str, price: Mapping[str, Any] | None) -> str:
+def binding_text(binding: str, price: Mapping[str, Any] | None) -> str:
     if price is None:
         return f"{binding} is missed by most"
     if price["verdict"] == "undecided":

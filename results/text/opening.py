@@ -13,11 +13,11 @@ SPARE = 3.0
 
 
 def caveats(summary: Mapping[str, Any], width: int) -> list[str]:
-    sentences = [*_oversized(summary), *_simulated(summary)]
+    sentences = [*oversized(summary), *simulated(summary)]
     return paragraph(" ".join(sentences), width)
 
 
-def _oversized(summary: Mapping[str, Any]) -> list[str]:
+def oversized(summary: Mapping[str, Any]) -> list[str]:
     loads = (summary.get("baseline") or {}).get("loads", {})
     rate = loads.get("offered", {}).get("request_rate")
     measured = loads.get("capacity", {})
@@ -38,7 +38,7 @@ def _oversized(summary: Mapping[str, Any]) -> list[str]:
     return [f"{sentence}."]
 
 
-def _simulated(summary: Mapping[str, Any]) -> list[str]:
+def simulated(summary: Mapping[str, Any]) -> list[str]:
     if not summary["simulated"]:
         return []
     doubt = (summary.get("uncertainty") or "how far they are off is not known").rstrip(". ")

@@ -31,7 +31,7 @@ def winners(summary: Mapping[str, Any], width: int) -> list[list[str]]:
     lines = table(ALIGN, HEADERS, [_row(summary, quadrant) for quadrant in Quadrant])
     fits = max(map(len, lines)) <= width
     return [
-        [*paragraph(_served(summary), width), *(["", *lines] if fits else [])],
+        [*paragraph(served(summary), width), *(["", *lines] if fits else [])],
         _unconfirmed(summary, width),
         confirmation(summary, width),
         *(
@@ -41,7 +41,7 @@ def winners(summary: Mapping[str, Any], width: int) -> list[list[str]]:
     ]
 
 
-def _served(summary: Mapping[str, Any]) -> str:
+def served(summary: Mapping[str, Any]) -> str:
     """Whose traffic and whose SLA each quadrant was served under."""
     name, own = summary["objective"], own_quadrants(summary)
     if name == ALL:

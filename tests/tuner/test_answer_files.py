@@ -47,7 +47,16 @@ def test_a_study_leaves_the_files_of_the_contract(tmp_path: Path, tune: Tune) ->
             assert judgement.keys() >= {"limit", "value", "share", "verdict"}
     won = [f"{q}.yaml" for q in QUADRANTS if summary["best"][q]]
     assert {path.name for path in (folder / "best").iterdir()} == set(won)
-    there = {".lock", "best", "logs", "requests", "study.db", "summary.json", "trials.jsonl"}
+    there = {
+        ".lock",
+        "best",
+        "logs",
+        "requests",
+        "report.html",
+        "study.db",
+        "summary.json",
+        "trials.jsonl",
+    }
     assert {path.name for path in folder.iterdir()} == there | {"confirm", "workloads"}
 
 

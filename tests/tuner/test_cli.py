@@ -12,7 +12,7 @@ from tuner.errors import EngineTrouble, Exit
 from tuner.options import Options
 
 COMMANDS = [
-    *("plan", "measure", "resume", "show", "sync", "export", "verify", "calibrate"),
+    *("plan", "measure", "resume", "show", "report", "sync", "export", "verify", "calibrate"),
     "doctor",
 ]
 LOADED = """
@@ -151,7 +151,7 @@ def test_wrong_usage_is_one_line_and_exit_2(
     assert (out, err.count("\n"), err.startswith("tune: ")) == ("", 1, True)
 
 
-@pytest.mark.parametrize("command", ["resume", "show", "sync"])
+@pytest.mark.parametrize("command", ["resume", "show", "report", "sync"])
 @pytest.mark.parametrize("folder", ["nothing", "file", "file/below", "."])
 def test_a_folder_without_a_study_is_refused(
     command: str,
