@@ -134,7 +134,8 @@ def test_a_study_on_real_vllm_ends_in_files_that_start_it(
     assert "The simulated engine has learnt: " in err
     learnt = latest("cpu", str(tiny_model), 1)
     assert learnt is not None
-    assert learnt[1].calibration.probes == 4
+    whole = [r for r in records if r.origin != "confirm" and r.complete]
+    assert learnt[1].calibration.probes == len(whole) >= 3
     logs = {path.name for path in (study / "logs").glob("engine-*.log")}
     assert logs == {f"engine-{launch}.log" for launch in range(len(logs))}
     assert len(logs) == len({r.launch_id for r in records}) < len(records)
