@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from jinja2 import TemplateError
 
 from results.mlflow import LOCAL_PAGES, public
 from results.record import TrialRecord
@@ -35,6 +36,7 @@ REPORT_TROUBLE = (
     ImportError,
     LookupError,
     OSError,
+    TemplateError,
     TypeError,
     ValueError,
 )

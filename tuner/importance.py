@@ -22,7 +22,7 @@ LEAST_TRIALS = 12
 TOP = 0.1
 """Share of the trials that counts as the best, and how many there are at least."""
 LEAST_AT_TOP = 5
-REDRAWN = 30
+REDRAWN = 20
 ENDS = (0.1, 0.9)
 
 

@@ -33,6 +33,8 @@ LEAD = (
 ENDED = "Configs that could not be served have no figures: their lines end above them."
 STOPPED = "Trials that stopped early are not drawn."
 ROW_PX = 66
+MANY = 100
+"""Lines that would hide each other, were they not faint."""
 HIDDEN = {"visible": False, "fixedrange": True}
 
 
@@ -109,7 +111,7 @@ def _lines(
         "x": [x for x, _, _ in points],
         "y": [y for _, y, _ in points],
         "line": look,
-        "opacity": 0.6 if len(records) > 1 else 1.0,
+        "opacity": 1.0 if len(records) == 1 else 0.6 if len(records) < MANY else 0.25,
         "hovertext": [text for _, _, text in points],
         "hoverinfo": "text",
     }

@@ -52,7 +52,7 @@ def render(evidence: Evidence) -> str:
     summary = evidence.summary
     sections = [section(evidence) for section in SECTIONS]
     plotly = plotly_js() if _figures(sections) else ""
-    scripts = [script for script in (plotly, _ours("report.js")) if script]
+    script = _ours("report.js")
     return (
         _environment()
         .get_template("report.html")
@@ -65,8 +65,9 @@ def render(evidence: Evidence) -> str:
             cards=cards(evidence),
             sections=sections,
             style=_ours("report.css"),
-            scripts=scripts,
-            hashes=[_hash(script) for script in scripts],
+            plotly=plotly,
+            script=script,
+            hashes=[_hash(text) for text in (plotly, script) if text],
         )
     )
 

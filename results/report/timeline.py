@@ -9,6 +9,7 @@ from results.report.drawing import (
     BROKEN,
     FAILED,
     MET,
+    PAGE,
     PROMISED,
     QUIET,
     axis,
@@ -25,6 +26,9 @@ LEAD = (
     "Every trial in its turn. Time that neither launched nor measured, and time spent on configs "
     "that could not be served, is wasted."
 )
+LATE = 0.8
+MANY = 150
+"""Bars too thin for an edge."""
 NO_TIME = "No engine was used."
 LAUNCHING, MEASURING = "launching", "measuring"
 SIZING = "finding the load"
@@ -110,7 +114,9 @@ def _figure(evidence: Evidence, spells: Sequence[Spell], total_s: float) -> Figu
     x = axis(f"engine time ({unit})", range=[0, total_s / size_s])
     y = {"automargin": True, "type": "category", "fixedrange": True, "autorange": "reversed"}
     confirmed = bool(evidence.confirmations) and searched_s < total_s
-    marked = _confirming(searched_s / size_s) if confirmed else {}
+    marked = (
+        _confirming(searched_s / size_s, late=searched_s > LATE * total_s) if confirmed else {}
+    )
     return Figure(
         name="timeline",
         title="Engine time, trial by trial",
@@ -130,6 +136,7 @@ def _unit(total_s: float) -> tuple[str, float]:
 
 
 def _lane(kind: str, spells: Sequence[Spell], size_s: float) -> dict[str, Any]:
+    edge = 0.5 if len(spells) < MANY else 0.0
     return {
         "type": "bar",
         "orientation": "h",
@@ -137,15 +144,15 @@ def _lane(kind: str, spells: Sequence[Spell], size_s: float) -> dict[str, Any]:
         "y": [kind] * len(spells),
         "x": [spell.lasts_s / size_s for spell in spells],
         "base": [spell.start_s / size_s for spell in spells],
-        "marker": {"color": COLOURS[kind], "line": {"color": "var(--page)", "width": 0.5}},
+        "marker": {"color": COLOURS[kind], "line": {"color": PAGE, "width": edge}},
         "hovertext": [spell.told for spell in spells],
         "hoverinfo": "text",
     }
 
 
-def _confirming(at: float) -> dict[str, Any]:
+def _confirming(at: float, *, late: bool) -> dict[str, Any]:
     """Where the search ends and the confirmation begins."""
-    place = {"yref": "y domain", "xanchor": "left", "yanchor": "bottom"}
+    place = {"yref": "y domain", "xanchor": "right" if late else "left", "yanchor": "bottom"}
     return {
         "shapes": [line(at, along="x", dash="dot", color=QUIET)],
         "annotations": [note("confirming", x=at, y=1.0, **place)],

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import UndefinedError
 
 from tests.tuner.conftest import QUICK, Tune
 from tuner.latencies import latencies
@@ -71,16 +72,17 @@ def test_a_report_that_cannot_be_written_costs_no_study_its_answer(
     assert (spoilt / "summary.json").exists()
 
 
+@pytest.mark.parametrize("mistake", [KeyError("p95_ttft_ms"), UndefinedError("no plotly")])
 def test_a_mistake_in_a_report_costs_no_study_its_answer(
-    tmp_path: Path, tune: Tune, monkeypatch: pytest.MonkeyPatch
+    mistake: Exception, tmp_path: Path, tune: Tune, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(evidence: Any) -> str:
-        raise KeyError("p95_ttft_ms")
+        raise mistake
 
     monkeypatch.setattr("tuner.report.render", wrong)
     folder = tmp_path / "study"
     ended = tune(*STUDY, "--quiet", f"--output={folder}")
-    said = f"The report cannot be written (KeyError('p95_ttft_ms')); `tune report {folder}`"
+    said = f"The report cannot be written ({mistake!r}); `tune report {folder}`"
     assert (ended.status, ended.err) == (0, f"{said} makes it good.\n")
 
 

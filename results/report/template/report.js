@@ -24,6 +24,17 @@
     return value;
   }
 
+  // plotly.js is text until the answer is on the screen: it takes a second to begin.
+  let plotly = null;
+  function begin() {
+    const text = document.getElementById("plotly");
+    if (text && !plotly) {
+      plotly = document.createElement("script");
+      plotly.textContent = text.textContent;
+      document.head.append(plotly);
+    }
+  }
+
   function draw({ box, figure }) {
     const styles = getComputedStyle(root);
     const { data, layout } = coloured(figure, styles);
@@ -39,6 +50,7 @@
   }
 
   function drawAll() {
+    begin();
     figures.forEach(draw);
   }
 
@@ -76,5 +88,10 @@
     });
   }
 
-  drawNext(figures);
+  addEventListener("load", () => {
+    setTimeout(() => {
+      begin();
+      drawNext(figures);
+    }, 0);
+  });
 })();
