@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from results.mlflow_connection import MlflowError, connect, public, secrets_kept, sqlite_path
+from results.mlflow_files import keep_files
+from results.mlflow_page import address, comparison_page, page_tag
+from results.mlflow_registry import model_name, register, winners
 from results.mlflow_runs import (
     NO_STANDING,
     RunKey,
     StudyFacts,
-    comparison_page,
     run_name,
     standings,
     study_params,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["LOCAL_PAGES", "MlflowError", "MlflowStudy", "StudyFacts", "public"]
 
 LOCAL_PAGES = "http://127.0.0.1:5000"
-"""Where ``mlflow ui`` listens unless told otherwise: a database has no pages of its own."""
+"""Where ``tune ui`` listens unless told otherwise: a database has no pages of its own."""
 _ENDED = ("FINISHED", "FAILED")
 
 
@@ -41,55 +43,66 @@ class MlflowStudy:
     Args:
         artifacts: where a new experiment keeps files; ``None`` leaves it to the server or, with
             sqlite, keeps them beside the database.
+        tables: where each trial's requests are, as ``<number>.parquet``.
 
     Raises:
         MlflowError: here and in every method.
     """
 
     def __init__(
-        self, tracking_uri: str, facts: StudyFacts, *, artifacts: Path | None = None
+        self,
+        tracking_uri: str,
+        facts: StudyFacts,
+        *,
+        artifacts: Path | None = None,
+        tables: Path | None = None,
     ) -> None:
         self._uri = tracking_uri
         self._facts = facts
+        self._tables = tables
         with secrets_kept(tracking_uri):
             self._client = connect(tracking_uri)
             self._experiment = self._open_experiment(artifacts or _beside(tracking_uri))
             self._parent = self._open_parent()
             self._children = f"tags.`mlflow.parentRunId` = '{self._parent}'"
             self._runs = self._trial_runs()
+            self._written = {k for k, run in self._runs.items() if run.info.status in _ENDED}
             self._set_page(())
 
     @property
     def link(self) -> str:
-        """The page comparing the trials; without ``workflowType`` MLflow 3 opens on traces.
-
-        A filter in the address would make MLflow ignore the shared view, charts and all.
-        """
+        """The page comparing the trials."""
         host = public(self._uri) if self._uri.startswith("http") else LOCAL_PAGES
-        return (
-            f"{host.rstrip('/')}/#/experiments/{self._experiment}/runs"
-            f"?viewStateShareKey={self._parent}"
-            "&compareRunsMode=CHART&workflowType=machine_learning"
-        )
+        return f"{host.rstrip('/')}{address(self._experiment, self._parent)}"
 
     def write(self, record: TrialRecord) -> bool:
         """Write an answered trial unless it is there in full; whether it was written."""
         key = (record.objective, record.number)
         run = self._runs.get(key)
-        if not record.answered or (run is not None and run.info.status in _ENDED):
+        if not record.answered or key in self._written:
             return False
         with secrets_kept(self._uri):
             if run is None:
                 tags = {**trial_tags(record, self._facts), "mlflow.parentRunId": self._parent}
                 name = run_name(record, self._facts.objective)
                 run = self._client.create_run(self._experiment, tags=tags, run_name=name)
-            self._runs[key] = self._complete(run, record)
+                self._runs[key] = run
+            self._complete(run, record)
+            self._written.add(key)
         return True
 
     def finish(
-        self, summary: Mapping[str, Any], files: Sequence[Path], records: Sequence[TrialRecord]
+        self,
+        summary: Mapping[str, Any],
+        files: Sequence[Path],
+        records: Sequence[TrialRecord],
+        serving: Mapping[str, Path] | None = None,
     ) -> None:
-        """Write what is missing, mark the front and the winners, end the study's run."""
+        """Write what is missing, mark the front and the winners, end the study's run.
+
+        Args:
+            serving: by quadrant, what a server starts from; registered where given.
+        """
         for record in records:
             self.write(record)
         with secrets_kept(self._uri):
@@ -99,6 +112,9 @@ class MlflowStudy:
             for file in files:
                 self._client.log_artifact(self._parent, str(file))
             self._client.set_terminated(self._parent)
+            run_ids = {key: run.info.run_id for key, run in self._runs.items()}
+            found = winners(summary, serving or {}, run_ids, self._facts)
+            register(self._client, model_name(self._facts), list(found))
 
     def _open_experiment(self, artifacts: Path | None) -> str:
         from mlflow.exceptions import MlflowException
@@ -141,13 +157,11 @@ class MlflowStudy:
             if "tuner.trial" in tags
         }
 
-    def _complete(self, run: "Run", record: TrialRecord) -> "Run":
+    def _complete(self, run: "Run", record: TrialRecord) -> None:
         run_id = run.info.run_id
-        self._log(run, trial_metrics(record), record.config)
-        self._client.log_text(run_id, record.to_json(), "record.json")
-        self._client.log_dict(run_id, dict(record.config), "config.json")
+        self._log(run, trial_metrics(record, self._facts.words), record.config)
+        keep_files(self._client, run_id, record, self._tables)
         self._client.set_terminated(run_id, "FAILED" if record.failure else "FINISHED")
-        return self._client.get_run(run_id)
 
     def _log(self, run: "Run", metrics: Mapping[str, float], params: Mapping[str, Value]) -> None:
         """One batch of what the run does not say yet: MLflow refuses a param said otherwise."""
@@ -173,8 +187,7 @@ class MlflowStudy:
 
     def _set_page(self, records: Sequence[TrialRecord]) -> None:
         page = comparison_page(self._parent, self._children, records)
-        tag = f"mlflow.sharedViewState.{self._parent}"
-        self._client.set_experiment_tag(self._experiment, tag, page)
+        self._client.set_experiment_tag(self._experiment, page_tag(self._parent), page)
 
 
 def _beside(tracking_uri: str) -> Path | None:

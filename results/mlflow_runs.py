@@ -1,17 +1,16 @@
-"""How a study reads in MLflow: names, metrics and tags of its runs, and the page comparing them.
+"""How a study reads in MLflow: names, metrics and tags of its runs.
 
 Traps: MLflow stores ``inf`` as 1.8e308, which flattens every chart, and refuses names with other
 signs than letters, digits, ``_ - . : /`` and spaces. What stands before the last ``/`` of a
 metric is the section its chart appears in.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
-from uuid import NAMESPACE_OID, uuid5
 
 from objectives import Verdict
 from results.record import TrialRecord
@@ -34,12 +33,6 @@ _SHORT = {
     "max_num_batched_tokens": "tokens",
 }
 _DETAIL_CHARACTERS = 5000
-_AXES = (
-    ("capacity/capacity_per_gpu", "latency/p95_ttft_ms"),
-    ("capacity/output_throughput_per_gpu", "latency/p95_e2el_ms"),
-    ("throughput/output_throughput_per_gpu", "latency/p95_ttft_ms"),
-)
-"""What the scatter plots show: the values optimisers are told, the last without capacity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +52,8 @@ class StudyFacts:
     seed: int
     parameters: Mapping[str, Value]
     """Whatever else was asked for."""
+    words: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Of knobs with words for values: each one's number in charts is its place among these."""
 
 
 def run_name(record: TrialRecord, objective: str) -> str:
@@ -96,7 +91,11 @@ def study_tags(facts: StudyFacts) -> dict[str, str]:
 
 def study_params(facts: StudyFacts) -> dict[str, Value]:
     names = ("engine", "engine_version", "model", "gpu", "gpus", "seed")
-    return {**facts.parameters, **{name: getattr(facts, name) for name in names}}
+    numbered = {
+        f"numbers/{knob}": ", ".join(f"{i} {word}" for i, word in enumerate((*words, "others")))
+        for knob, words in facts.words.items()
+    }
+    return {**facts.parameters, **{name: getattr(facts, name) for name in names}, **numbered}
 
 
 def trial_tags(record: TrialRecord, facts: StudyFacts) -> dict[str, str]:
@@ -117,7 +116,9 @@ def trial_tags(record: TrialRecord, facts: StudyFacts) -> dict[str, str]:
     return tags
 
 
-def trial_metrics(record: TrialRecord) -> dict[str, float]:
+def trial_metrics(
+    record: TrialRecord, words: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> dict[str, float]:
     """Finite numbers by section; those under the capacity load are in ``capacity/``.
 
     Of a trial that was stopped its config and its cost alone: its figures are of part of a run.
@@ -135,9 +136,15 @@ def trial_metrics(record: TrialRecord) -> dict[str, float]:
         # Of a metric bounded from both sides, the side it is nearer to breaking.
         excess = f"sla/{metric}_excess"
         named[excess] = max(judgement.excess, named.get(excess, judgement.excess))
-    # Parallel coordinates draw numbers; switches are params as words only.
-    named |= {f"config/{knob}": value for knob, value in record.config.items()}
+    # Charts and filters need numbers; as params, values are words only.
+    for knob, value in record.config.items():
+        named[f"config/{knob}"] = _place(value, words[knob]) if knob in words else value
     return _numbers(named)
+
+
+def _place(value: Value, words: Sequence[str]) -> int:
+    """What is not among the words comes after them."""
+    return words.index(str(value)) if value in words else len(words)
 
 
 def _section(metric: str) -> str:
@@ -183,68 +190,3 @@ def standings(summary: Mapping[str, Any], objective: str) -> dict[RunKey, dict[s
 
 def _key(entry: Mapping[str, Any], objective: str) -> RunKey:
     return entry.get("objective", objective), entry["trial"]
-
-
-def varied(records: Sequence[TrialRecord]) -> list[str]:
-    """The knobs that were not the same in every trial."""
-    knobs = dict.fromkeys(knob for record in records for knob in record.config)
-    return [knob for knob in knobs if len({repr(r.config.get(knob)) for r in records}) > 1]
-
-
-def comparison_page(key: str, search_filter: str, records: Sequence[TrialRecord]) -> str:
-    """What an experiment's tag ``mlflow.sharedViewState.<key>`` holds to open on our charts.
-
-    The page's own state, undocumented (MLflow 3.17): plain JSON of at most 8,000 characters.
-    """
-    section = uuid5(NAMESPACE_OID, key).hex
-    knobs = varied(records)
-    words = [k for k in knobs if any(isinstance(r.config.get(k), str) for r in records)]
-    metrics = [f"config/{knob}" for knob in knobs if knob not in words]
-    measured = {metric for record in records for metric in trial_metrics(record)}
-    axes = [pair for pair in _AXES if not records or measured.issuperset(pair)]
-    charts = [
-        _chart(
-            section,
-            "PARALLEL",
-            "settings to outcome",
-            selectedParams=words,
-            selectedMetrics=[*metrics, *dict.fromkeys(axis for pair in axes for axis in pair)],
-            showAllRuns=True,
-        ),
-        *(_scatter(section, *pair) for pair in axes),
-    ]
-    state = {
-        "searchFilter": search_filter,
-        "orderByKey": "metrics.`latency/p95_ttft_ms`",
-        "orderByAsc": True,
-        "compareRunsMode": "CHART",
-        "runsHiddenMode": "SHOWALL",
-        # Otherwise our section comes below the generated ones.
-        "isAccordionReordered": True,
-        "compareRunSections": [
-            {"uuid": section, "name": "Tuning", "display": True, "isReordered": True}
-        ],
-        "compareRunCharts": charts,
-    }
-    return json.dumps(state)
-
-
-def _scatter(section: str, x: str, y: str) -> dict[str, object]:
-    axes = {
-        "xaxis": {"key": x, "type": "METRIC"},
-        "yaxis": {"key": y, "type": "METRIC"},
-    }
-    return _chart(section, "SCATTER", f"{x} against {y}", **axes)
-
-
-def _chart(section: str, kind: str, name: str, **fields: object) -> dict[str, object]:
-    return {
-        "uuid": uuid5(NAMESPACE_OID, f"{section} {name}").hex,
-        "type": kind,
-        "displayName": name,
-        "metricSectionId": section,
-        "runsCountToCompare": 100,
-        "deleted": False,
-        "isGenerated": False,
-        **fields,
-    }

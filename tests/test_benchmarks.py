@@ -94,3 +94,32 @@ def test_client_speed_tells_what_one_worker_carries_and_how_late_it_reads() -> N
     (run,) = found["runs"]
     assert (run["asked_chunks_per_s"], run["errors"]) == (500.0, 0)
     assert 0 <= run["p50_added_ms"] <= run["p99_added_ms"]
+
+
+def test_mlflow_speed_tells_how_soon_each_trial_is_written() -> None:
+    found = measured("mlflow_speed", "--trials", "2", "--requests", "60")
+    assert list(found) == [
+        *EVERY,
+        "command",
+        "trials",
+        "wall_s",
+        "written_in_s",
+        "written_after_its_trial_s",
+        "artifacts_mb",
+    ]
+    assert found["trials"] == 2
+    assert list(found["written_in_s"]) == ["median", "p95", "most"]
+
+
+def test_changes_tells_how_often_a_change_is_called_one() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.changes", "--studies", "20", "--pairs", "5"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    assert lines[-8].startswith("| runs | sd between runs | sd between days | level told at ")
+    assert lines[-7].startswith("| --- |")
+    assert all(line.startswith("| 5 | ") for line in lines[-6:])

@@ -150,12 +150,63 @@ def report(
     return Exit.DONE
 
 
+@app.command(epilog="Example: tune compare studies/vllm-0.31 studies/vllm-0.32")
+def compare(
+    directories: Annotated[
+        list[Path], typer.Argument(metavar="DIR DIR...", help="Folders of studies.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    storage: Annotated[
+        str | None,
+        typer.Option("--storage", metavar="URL", help="The database of those without a study.db."),
+    ] = None,
+) -> Exit:
+    """Show studies side by side, and what changed."""
+    from results.text.across import render
+    from tuner.compare import compare as side_by_side
+
+    found = side_by_side(directories, storage)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=2, allow_nan=False))
+    else:
+        typer.echo(render(found))
+    return Exit.DONE
+
+
 @app.command(epilog="Example: tune sync studies/chat-20260101T120000Z --mlflow http://host:5000")
 def sync(directory: Folder, mlflow: Mlflow = None, storage: Storage = None) -> Exit:
     """Write to MLflow what it could not be told while the study ran."""
     from tuner.show import sync as catch_up
 
     typer.echo(catch_up(directory, mlflow=mlflow, storage_url=storage))
+    return Exit.DONE
+
+
+@app.command(epilog="Example: tune ui studies/chat-20260101T120000Z")
+def ui(
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="A study's folder, to open its trials.")
+    ] = None,
+    mlflow: Annotated[
+        str | None, typer.Option("--mlflow", metavar="URI", help="Another tracking server.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", metavar="N", min=1, max=65535, help="5000, or any that is free."),
+    ] = None,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the address and open nothing.")
+    ] = False,
+    storage: Storage = None,
+) -> Exit:
+    """Show trials in MLflow's pages, on this machine only."""
+    from tuner.ui import Asked
+    from tuner.ui import ui as show_pages
+
+    asked = Asked(
+        folder=directory, mlflow=mlflow, storage_url=storage, port=port, browser=not no_browser
+    )
+    show_pages(asked, typer.echo)
     return Exit.DONE
 
 

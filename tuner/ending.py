@@ -1,6 +1,7 @@
 """How a run of a study ends: its answer on disk and on the screen, MLflow, an exit status."""
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,7 +21,7 @@ from tuner.folder import Folder, write_whole
 from tuner.interrupts import Interrupts
 from tuner.learning import Learning
 from tuner.mirror import Mirror
-from tuner.mlflow_study import local_database
+from tuner.mlflow_study import kept_files, serving
 from tuner.options import Options
 from tuner.problem import Problem
 from tuner.report import NAME, Finding, text
@@ -121,13 +122,14 @@ class Ending:
         hurried: bool,
     ) -> None:
         """What MLflow lacks, for as long as it may take or until Ctrl-C."""
-        files = [self.folder.summary, *sorted(self.folder.best.glob("*.yaml"))]
-        answered = [r for r in records if r.answered]
+        files, answered = kept_files(self.folder), [r for r in records if r.answered]
+        # What was cut short has no winners yet that servers should start from.
+        registered = {} if hurried else serving(self.folder)
         wait_s = HURRIED_S if hurried else PATIENCE_S
         link = None
         try:
             with self.interrupts.let_in():
-                link = mirror.finish(found, files, answered, wait_s=wait_s)
+                link = mirror.finish(found, files, answered, registered, wait_s=wait_s)
         except KeyboardInterrupt:
             pass
         if link is None:
@@ -137,20 +139,22 @@ class Ending:
             print(f"MLflow: {self._pages(link)}", file=sys.stderr)
 
     def _pages(self, link: str) -> str:
-        """A database has no pages of its own: the command that serves them comes first."""
-        database = local_database(self.folder)
-        if not (link.startswith(LOCAL_PAGES) and database.exists()):
+        """A database has no pages of its own: a command serves them."""
+        if not link.startswith(LOCAL_PAGES):
             return link
-        return f"start `mlflow ui --backend-store-uri sqlite:///{database}`, then open {link}"
+        command = f"tune ui {shlex.quote(str(self.folder.path))}"
+        return f"`{self._naming_mlflow(command)}` shows the trials."
 
     def _again(self, command: str) -> str:
         return how_to_resume(self.folder, self.options.storage).replace("resume", command, 1)
 
     def _sync(self) -> str:
+        return self._naming_mlflow(self._again("sync"))
+
+    def _naming_mlflow(self, command: str) -> str:
+        """An address with a secret in it is not kept with the study."""
         uri = self.options.mlflow
-        again = self._again("sync")
-        # An address with a secret in it is not kept with the study.
-        return again if uri is None or public(uri) == uri else f"{again} --mlflow URI"
+        return command if uri is None or public(uri) == uri else f"{command} --mlflow URI"
 
     def status(
         self, found: dict[str, Any], cut_short: KeyboardInterrupt | EngineTrouble | None

@@ -43,6 +43,11 @@ class Folder:
         return self.path / "logs"
 
     @property
+    def requests(self) -> Path:
+        """``<number>.parquet``: every request of a trial."""
+        return self.path / "requests"
+
+    @property
     def best(self) -> Path:
         return self.path / "best"
 
@@ -152,7 +157,7 @@ class Folder:
         lines = "".join(record.to_json() + "\n" for record in records)
         write_whole(self.trials, lines.encode())
         kept = {f"{record.number}.parquet" for record in records}
-        strays = [f for f in (self.path / "requests").iterdir() if f.name not in kept]
+        strays = [f for f in self.requests.iterdir() if f.name not in kept]
         for file in (*strays, *self.path.glob(".*.partial"), *self.best.glob(".*.partial")):
             file.unlink()
 
@@ -160,7 +165,7 @@ class Folder:
         self, number: int, loads: Mapping[str, Mapping[LoadName, Measurement]]
     ) -> None:
         """Every request of a trial, one row each, by objective and load."""
-        write_whole(self.path / "requests" / f"{number}.parquet", parquet(loads))
+        write_whole(self.requests / f"{number}.parquet", parquet(loads))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         text = json.dumps(summary, indent=2, allow_nan=False) + "\n"

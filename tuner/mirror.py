@@ -37,11 +37,12 @@ class Mirror:
         summary: Mapping[str, Any],
         files: Sequence[Path],
         records: Sequence[TrialRecord],
+        serving: Mapping[str, Path] | None = None,
         *,
         wait_s: float = 60.0,
     ) -> str | None:
         """Write what is left, for at most ``wait_s``; the link to it, or ``None`` with trouble."""
-        self._entries.put(lambda study: study.finish(summary, files, records))
+        self._entries.put(lambda study: study.finish(summary, files, records, serving))
         self._entries.put(None)
         self._writer.join(wait_s)
         if self._link is None and self.trouble is None:
@@ -64,6 +65,7 @@ def sync(
     records: Sequence[TrialRecord],
     summary: Mapping[str, Any],
     files: Sequence[Path],
+    serving: Mapping[str, Path] | None = None,
 ) -> int:
     """Bring MLflow up to a study's records; how many trials it did not have in full.
 
@@ -71,5 +73,5 @@ def sync(
         MlflowError: MLflow could not be reached or written.
     """
     written = sum(study.write(record) for record in records)
-    study.finish(summary, files, records)
+    study.finish(summary, files, records, serving)
     return written

@@ -7,8 +7,9 @@ import optuna
 
 from results.mlflow import MlflowStudy, StudyFacts, public
 from results.summary import StudyFacts as Facts
+from search_spaces import Choice
 from tuner.folder import Folder
-from tuner.spec import StudySpec
+from tuner.spec import StudySpec, plain_space
 
 IDENTITY = "paretune.id"
 MLFLOW = "paretune.mlflow"
@@ -39,7 +40,9 @@ def local_database(folder: Folder) -> Path:
     return (path.parent if path.parent.name == STUDIES else path) / "mlflow.db"
 
 
-def open_mlflow(uri: str, facts: Facts, spec: StudySpec, study: optuna.Study) -> MlflowStudy:
+def open_mlflow(
+    uri: str, facts: Facts, spec: StudySpec, study: optuna.Study, folder: Folder
+) -> MlflowStudy:
     """The study's runs in MLflow, made where there are none yet."""
     about = StudyFacts(
         study=facts.study,
@@ -56,8 +59,38 @@ def open_mlflow(uri: str, facts: Facts, spec: StudySpec, study: optuna.Study) ->
             "max_model_len": spec.max_model_len,
             "requests": spec.requests,
             **({"trials": spec.trials} if spec.trials else {}),
+            **_wanted(facts),
             **{f"set/{name}": value for name, value in spec.settings.items()},
             **{f"range/{name}": text for name, text in spec.ranges.items()},
         },
+        words=_words(spec),
     )
-    return MlflowStudy(uri, about)
+    return MlflowStudy(uri, about, tables=folder.requests)
+
+
+def _wanted(facts: Facts) -> dict[str, str]:
+    """Traffic and promise of each objective, to find and tell studies by."""
+    return {
+        f"{what}/{name}": text
+        for name, workload in facts.workloads.items()
+        for what, text in (("traffic", workload["source"]), ("sla", ",".join(workload["sla"])))
+    }
+
+
+def _words(spec: StudySpec) -> dict[str, tuple[str, ...]]:
+    """Of knobs whose values are words, all there are, however the study narrows them."""
+    knobs = plain_space(spec.target, spec.max_model_len).knobs
+    values = {k.name: k.domain.values for k in knobs if isinstance(k.domain, Choice)}
+    words = {name: tuple(v for v in found if isinstance(v, str)) for name, found in values.items()}
+    return {name: found for name, found in words.items() if found}
+
+
+def kept_files(folder: Folder) -> list[Path]:
+    """What the study's run keeps as files, as far as there are any."""
+    answers = [folder.summary, folder.path / "report.html"]
+    return [path for path in (*answers, *serving(folder).values()) if path.exists()]
+
+
+def serving(folder: Folder) -> dict[str, Path]:
+    """What a server starts from, by quadrant."""
+    return {path.stem: path for path in sorted(folder.best.glob("*.yaml"))}

@@ -208,7 +208,11 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
     storage.describe(studies, run.runner.description)
     remember(options.mlflow, studies[0])
     uri = tracking_uri(options.mlflow, run.folder, studies[0])
-    mirror = None if uri is None else Mirror(lambda: open_mlflow(uri, about, spec, studies[0]))
+    mirror = (
+        None
+        if uri is None
+        else Mirror(lambda: open_mlflow(uri, about, spec, studies[0], run.folder))
+    )
     known = storage.records(studies)
     shown = progress(
         quiet=options.quiet,

@@ -1,11 +1,13 @@
 """``tune show``, ``tune report`` and ``tune sync``: a study read back from its folder."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
 
+from results.confirmation import Finalist
 from results.mlflow import MlflowError
 from results.record import TrialRecord
 from results.summary import StudyFacts
@@ -15,8 +17,16 @@ from tuner.certainty import with_intervals
 from tuner.engines import simulated
 from tuner.errors import BadInput
 from tuner.folder import Folder, write_whole
+from tuner.how_far import missing
 from tuner.mirror import sync as sync_mlflow
-from tuner.mlflow_study import open_mlflow, remember, tracking_uri
+from tuner.mlflow_study import (
+    IDENTITY,
+    kept_files,
+    open_mlflow,
+    remember,
+    serving,
+    tracking_uri,
+)
 from tuner.problem import Problem
 from tuner.report import NAME, Finding, text
 from tuner.run import wall_s
@@ -35,6 +45,12 @@ class Read:
     confirmations: list[TrialRecord]
     """What was measured from files, in turns with the default."""
     studies: list[optuna.Study]
+    identity: str
+    """Tells it from every other study, whatever its name and folder."""
+    begun: datetime | None
+    """When its first trial was, with a time zone."""
+    finalists: list[Finalist] | None
+    """``None`` while it searches."""
 
 
 def read(path: Path, storage_url: str | None) -> Read:
@@ -51,6 +67,9 @@ def read(path: Path, storage_url: str | None) -> Read:
             records=storage.records(studies),
             confirmations=storage.confirmations(studies),
             studies=studies,
+            identity=studies[0].user_attrs[IDENTITY],
+            begun=storage.begun(studies),
+            finalists=storage.finalists(studies),
         )
 
 
@@ -104,10 +123,11 @@ def _sync(folder: Folder, mlflow: str | None, url: str | None) -> str:
         raise BadInput("This study was told --mlflow off; name a server with --mlflow URI.")
     records = [r for r in storage.records(studies) if r.answered]
     found = _found(folder, about, spec, problem, studies)
-    files = [p for p in [folder.summary, *sorted(folder.best.glob("*.yaml"))] if p.exists()]
+    runs, chosen = storage.confirmations(studies), storage.finalists(studies)
+    registered = {} if missing(spec, found, chosen, runs) else serving(folder)
     try:
-        target = open_mlflow(uri, about, spec, studies[0])
-        written = sync_mlflow(target, records, found, files)
+        target = open_mlflow(uri, about, spec, studies[0], folder)
+        written = sync_mlflow(target, records, found, kept_files(folder), registered)
     except MlflowError as error:
         raise BadInput(str(error)) from None
     return (

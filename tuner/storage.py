@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -242,6 +243,13 @@ def confirmations(studies: Sequence[optuna.Study]) -> list[TrialRecord]:
     kept = [v for name, v in studies[0].user_attrs.items() if name.startswith(f"{CONFIRMED}/")]
     found = [TrialRecord.from_json(line) for lines in kept for line in json.loads(lines)]
     return sorted(found, key=lambda record: record.launch_id or 0)
+
+
+def begun(studies: Sequence[optuna.Study]) -> datetime | None:
+    """When the first trial was."""
+    trials = [trial for study in studies for trial in study.get_trials(deepcopy=False)[:1]]
+    # Optuna gives local times without a zone.
+    return min((t.datetime_start.astimezone() for t in trials if t.datetime_start), default=None)
 
 
 def attach(trial: optuna.Trial, records: Sequence[TrialRecord]) -> None:

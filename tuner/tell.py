@@ -16,6 +16,8 @@ from tuner.problem import Case, Problem
 
 WORST = {"maximize": 0.0, "minimize": 1e6}
 """Told of a config that cannot be served before anything has been measured."""
+SLA = "sla"
+"""The constraints once more, where optuna-dashboard shows them: it does not read Optuna 5's."""
 
 
 def told(
@@ -101,6 +103,8 @@ def tell(
             for name, value in constraints.items():
                 if name not in trial.constraints:
                     trial.set_constraint(name, value)
+            if SLA not in trial.user_attrs:
+                trial.set_user_attr(SLA, constraints)
         elif len(study.get_trials(deepcopy=False)) == number:
             study.add_trial(_copy(asked, number, values=found, constraints=constraints))
     own = next(r for study, r in zip(studies, records, strict=True) if study is asked)
@@ -121,6 +125,6 @@ def _copy(asked: optuna.Study, number: int, **outcome: Any) -> optuna.trial.Froz
     return optuna.create_trial(
         params=trial.params,
         distributions=trial.distributions,
-        **({"constraints": constraints} if constraints else {}),
+        **({"constraints": constraints, "user_attrs": {SLA: constraints}} if constraints else {}),
         **outcome,
     )

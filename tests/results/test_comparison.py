@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from results.comparison import Comparison, Effect, claimed, effects, holm, paired
+from results.comparison import Comparison, Effect, claimed, effects, holm, paired, welch
 
 ratios = st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=12)
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=6)
@@ -118,3 +118,53 @@ def test_a_loss_is_told_apart_from_nothing_and_never_claimed() -> None:
 
 def test_identical_runs_show_nothing() -> None:
     assert effects([paired([1.0, 1.0])]) == [Effect.NOT_SHOWN]
+
+
+spreads = st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=9)
+
+
+def test_unpaired_runs_are_compared_by_welchs_t() -> None:
+    # Logs 0 and 2 against 3 and 5: difference 3, each squared error 1, two degrees of freedom.
+    found = welch([1.0, math.e**2], [math.e**3, math.e**5])
+    half_width = 4.302653 * math.sqrt(2)
+    assert math.log(found.ratio) == pytest.approx(3.0)
+    assert math.log(found.low) == pytest.approx(3.0 - half_width, rel=1e-6)
+    assert math.log(found.high) == pytest.approx(3.0 + half_width, rel=1e-6)
+    assert found.pairs == 2
+
+
+@given(spreads, spreads)
+def test_welchs_test_is_scipys_or_a_little_more_careful(
+    before: list[float], after: list[float]
+) -> None:
+    logs = [[math.log(figure) for figure in side] for side in (before, after)]
+    if any(max(side) - min(side) < 1e-6 for side in logs):
+        return  # what rounding leaves of a spread is not the same here and there
+    expected = stats.ttest_ind(logs[1], logs[0], equal_var=False)
+    found = welch(before, after)
+    low, high = expected.confidence_interval(0.95)
+    assert found.p_value >= expected.pvalue - 1e-9
+    assert math.log(found.low) <= low + 1e-9
+    assert math.log(found.high) >= high - 1e-9
+
+
+@given(spreads, spreads)
+def test_welchs_interval_the_other_way_is_the_inverse(
+    before: list[float], after: list[float]
+) -> None:
+    found, inverse = welch(before, after), welch(after, before)
+    assert inverse.p_value == pytest.approx(found.p_value, rel=1e-6, abs=1e-9)
+    assert math.log(found.low) == pytest.approx(-math.log(inverse.high), rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize(("after", "p_value"), [(2.0, 1.0), (4.0, 0.0)])
+def test_runs_without_any_spread_differ_or_do_not(after: float, p_value: float) -> None:
+    found = welch([2.0] * 5, [after] * 3)
+    assert (found.low, found.ratio, found.high) == pytest.approx((after / 2,) * 3)
+    assert (found.p_value, found.pairs) == (p_value, 3)
+
+
+@pytest.mark.parametrize("after", [[1.0], [], [1.0, 0.0], [1.0, math.inf]])
+def test_too_few_or_impossible_runs_are_refused(after: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"at least two runs|finite and positive"):
+        welch([1.0, 2.0], after)

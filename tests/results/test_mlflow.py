@@ -1,28 +1,31 @@
 import json
 import math
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.error import URLError
 from urllib.parse import parse_qs, unquote, urlsplit
 from urllib.request import urlopen
 
 import pytest
 
-import results
 from objectives import Measurement, RequestResult, parse_sla
 from results.mlflow import MlflowError, MlflowStudy, StudyFacts, public
+from results.mlflow_page import find
 from results.mlflow_runs import trial_metrics
 from results.record import TrialRecord, judge_all
 from search_spaces import Value
+from tests.results.conftest import NEW_STUDY, ROOT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
 # MLflow 3.17's tables under SQLAlchemy 2.1.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
-ROOT = str(Path(results.__file__).parents[1])
 FACTS = StudyFacts(
     study="chat-monday",
     study_id="chat-monday@2026-11-21T10:00:00Z",
@@ -52,14 +54,6 @@ CONFIG: dict[str, Value] = {
     "eager": True,
 }
 SUMMARY: dict[str, Any] = {"best": {}, "front": []}
-NEW_STUDY = """
-from pathlib import Path
-from results.mlflow import MlflowStudy, StudyFacts
-MlflowStudy("sqlite:///mlflow.db", StudyFacts(
-    study="first", study_id="first", objective="chat", engine="vllm", engine_version="0.32.0",
-    simulated=True, model="another", gpu="h100_sxm", gpus=4, seed=0, parameters={},
-))
-"""
 
 
 def measured(ttft_ms: float = 400.0) -> Measurement:
@@ -113,28 +107,6 @@ def runs(uri: str, study_id: str = FACTS.study_id) -> dict[str, "Run"]:
 
 def own_tags(run: "Run") -> dict[str, str]:
     return {key: value for key, value in run.data.tags.items() if key != "mlflow.runName"}
-
-
-@pytest.fixture(scope="session")
-def first_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A database made by a process of its own, and what that process printed."""
-    folder = tmp_path_factory.mktemp("first")
-    done = subprocess.run(
-        [sys.executable, "-c", NEW_STUDY],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": ROOT},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return folder, done.stdout + done.stderr
-
-
-@pytest.fixture
-def uri(first_study: tuple[Path, str], tmp_path: Path) -> str:
-    """A database with MLflow's tables; making them anew takes seconds."""
-    shutil.copy(first_study[0] / "mlflow.db", tmp_path / "mlflow.db")
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
 @pytest.fixture
@@ -451,12 +423,16 @@ def test_the_link_opens_the_comparison_of_the_studys_trials(uri: str) -> None:
         "capacity/capacity_per_gpu against latency/p95_ttft_ms",
         "throughput/output_throughput_per_gpu against latency/p95_ttft_ms",
     ]
-    assert charts["settings to outcome"]["selectedParams"] == ["kv_cache_dtype"]
+    varied = ["max_num_seqs", "kv_cache_dtype"]
+    assert charts["settings to outcome"]["selectedParams"] == varied
     assert charts["settings to outcome"]["selectedMetrics"] == [
-        "config/max_num_seqs",
         "capacity/capacity_per_gpu",
-        "latency/p95_ttft_ms",
         "throughput/output_throughput_per_gpu",
+        "latency/p95_ttft_ms",
+    ]
+    assert [(s["name"], s["columns"]) for s in page["compareRunSections"]] == [
+        ("From settings to outcome", 1),
+        ("What the search was after", 2),
     ]
     assert len(json.dumps(page)) < 8000
 
@@ -519,3 +495,93 @@ def test_a_server_gets_the_whole_study_and_the_terminal_nothing(
     kept = reader(server).download_artifacts(run_id, "record.json", str(tmp_path))
     assert TrialRecord.from_json(Path(kept).read_text()) == trial(1)
     assert unquote(study.link).startswith(f"{server}/#/experiments/")
+
+
+WORDED = replace(FACTS, words={"kv_cache_dtype": ("auto", "fp8")})
+
+
+@pytest.mark.parametrize(("value", "number"), [("auto", 0.0), ("fp8", 1.0), ("fp8_e5m2", 2.0)])
+def test_a_knob_of_words_is_a_number_too(uri: str, value: str, number: float) -> None:
+    MlflowStudy(uri, WORDED).write(trial(1, config={**CONFIG, "kv_cache_dtype": value}))
+    found = runs(uri)
+    data = found["t001 tp2 seqs256 met"].data
+    assert (data.metrics["config/kv_cache_dtype"], data.params["kv_cache_dtype"]) == (
+        number,
+        value,
+    )
+    assert found["chat-monday"].data.params["numbers/kv_cache_dtype"] == "0 auto, 1 fp8, 2 others"
+
+
+def test_trials_are_found_by_numbers_of_words_and_by_quadrant(uri: str) -> None:
+    other = trial(2, config={**CONFIG, "kv_cache_dtype": "fp8"})
+    summary = {"best": {"bulk": {"trial": 1}, "interactive": {"trial": 1}}}
+    MlflowStudy(uri, WORDED).finish(summary, [], [trial(1), other])
+    client = reader(uri)
+    experiments = [e.experiment_id for e in client.search_experiments()]
+
+    def found(condition: str) -> list[str]:
+        return [str(run.info.run_name) for run in client.search_runs(experiments, condition)]
+
+    assert found("metrics.`config/kv_cache_dtype` = 1") == ["t002 tp2 seqs256 met"]
+    assert found("tags.`tuner.quadrant` LIKE '%interactive%'") == ["t001 tp2 seqs256 met"]
+    assert found("metrics.`latency/p95_ttft_ms` <= 400 and tags.`tuner.feasible` = 'true'") == [
+        "t002 tp2 seqs256 met",
+        "t001 tp2 seqs256 met",
+    ]
+
+
+def test_a_trial_keeps_its_requests_and_its_latency_over_load(uri: str, tmp_path: Path) -> None:
+    tables = tmp_path / "requests"
+    tables.mkdir()
+    (tables / "17.parquet").write_bytes(b"every request")
+    probes = [
+        {"level": 5.0, "holds": True, "p95_ttft_ms": 210.5},
+        {"level": 10.0, "holds": False, "p95_ttft_ms": None},
+    ]
+    record = trial(17, loads={"capacity": {"probes": probes}})
+    MlflowStudy(uri, FACTS, tables=tables).write(record)
+    kept = {path.name: path for path in (tmp_path / "mlartifacts").rglob("*") if path.is_file()}
+    assert sorted(kept) == ["17.parquet", "config.json", "latency_over_load.csv", "record.json"]
+    assert kept["17.parquet"].read_bytes() == b"every request"
+    assert kept["latency_over_load.csv"].read_text() == (
+        "level,holds,p95_ttft_ms\n5.0,True,210.5\n10.0,False,\n"
+    )
+
+
+def test_a_study_has_its_page_and_a_stranger_has_none(uri: str) -> None:
+    study = MlflowStudy(uri, FACTS)
+    page = find(uri, FACTS.study_id)
+    assert page is not None
+    assert study.link == f"http://127.0.0.1:5000{page}"
+    assert find(uri, "a stranger") is None
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A server that lets nobody in and remembers who asked."""
+
+    seen: ClassVar[list[str | None]] = []
+
+    def do_GET(self) -> None:
+        self.seen.append(self.headers.get("Authorization"))
+        self.send_error(401)
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_server_is_signed_in_to_by_its_usual_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "s3cret")
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        uri = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(MlflowError) as caught:
+            MlflowStudy(uri, FACTS)
+        server.shutdown()
+    assert set(Refusing.seen) == {f"Basic {b64encode(b'me:s3cret').decode()}"}
+    assert str(caught.value).startswith(f"MLflow at {uri} failed: ")
+    assert "s3cret" not in str(caught.value)

@@ -12,8 +12,8 @@ from tuner.errors import EngineTrouble, Exit
 from tuner.options import Options
 
 COMMANDS = [
-    *("plan", "measure", "resume", "show", "report", "sync", "export", "verify", "calibrate"),
-    "doctor",
+    *("plan", "measure", "resume", "show", "report", "compare", "sync", "ui", "export"),
+    *("verify", "calibrate", "doctor"),
 ]
 LOADED = """
 import sys

@@ -239,3 +239,15 @@ def test_what_a_stopped_trial_is_told_is_never_better_than_the_best_complete_one
     assert math.isfinite(capacity)
     assert math.isfinite(first_ms)
     assert [*constraints] == [bound.name for bound in problem().cases[0].profile.sla]
+
+
+@pytest.mark.parametrize("objective", ["chat", "all"])
+def test_the_constraints_are_also_where_a_dashboard_shows_them(
+    objective: str, make_loop: MakeLoop
+) -> None:
+    loop = make_loop(objective=objective, trials=3)
+    loop.run()
+    told = [trial for study in loop.studies for trial in study.trials]
+    assert [trial.user_attrs["sla"] for trial in told] == [trial.constraints for trial in told]
+    names = [bound.name for bound in loop.problem.cases[0].profile.sla]
+    assert list(told[0].user_attrs["sla"]) == names
