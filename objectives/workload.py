@@ -158,6 +158,8 @@ class Load:
     """Seconds after the last arrival at which the run ends; what is unfinished then has missed."""
     watch: Callable[[], "Watch"] | None = None
     """Made for each run: sees its requests as they finish, and may end it before its time."""
+    purpose: str = ""
+    """What it is measured for, in words: ``offered``, ``capacity probe``."""
 
 
 class Watch(Protocol):

@@ -53,7 +53,7 @@ def finalists(
     found = []
     for quadrant, records in served_by.items():
         best = winner(records, quadrant, selection.finer(FINE_TIE))
-        if best is not None and selection.space.departures(best.config):
+        if best and best.origin != DEFAULT and selection.space.turned(best.config):
             goal = _looked_better_by(best, records, quadrant)
             finalist = Finalist(
                 quadrant=quadrant, objective=best.objective, trial=best.number, goal=goal

@@ -36,7 +36,7 @@ def winner(
     if not selection.allow_ours:
         serving = [r for r in serving if not selection.space.needs_ours(r.config)]
     best = _best(serving, quadrant.goals, selection)
-    plain = [r for r in serving if not selection.space.departures(r.config)]
+    plain = [r for r in serving if r.origin == "default" or not selection.space.turned(r.config)]
     default = min(plain, key=lambda r: r.number, default=None)
     if best is None or default is None or default is best:
         return best
@@ -86,7 +86,7 @@ def _best(
     if not decided:
         return None
     space = selection.space
-    return min(pool, key=lambda r: (len(space.departures(r.config)), r.number), default=None)
+    return min(pool, key=lambda r: (len(space.turned(r.config)), r.number), default=None)
 
 
 def deciding_goal(

@@ -293,6 +293,11 @@ class SearchSpace:
         """The knobs whose setting is not the engine's default."""
         return tuple(k.name for k in self.knobs if config[k.name] != k.default)
 
+    def turned(self, config: Config) -> tuple[str, ...]:
+        """The searched knobs whose setting is not the default config's: what a study chose."""
+        default = self.default()
+        return tuple(name for name in self.searched if config[name] != default[name])
+
     def needs_ours(self, config: Config) -> bool:
         """Whether the stock engine cannot be started with this config."""
         return any(k.owner == "ours" and config[k.name] != k.default for k in self.knobs)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from tuner import completion
 from tuner.errors import BadInput, EngineTrouble, Exit, one_line
 from tuner.options import Options, with_options
 from tuner.sections import Command, Group
@@ -22,13 +23,12 @@ Storage = Annotated[
 Mlflow = Annotated[
     str | None, typer.Option("--mlflow", metavar="URI|off", help="Another tracking server.")
 ]
-TO = (
-    "vllm, env, systemd, compose, kubernetes, kserve, production-stack, llm-d, ray-serve, triton, "
-    "vllm-batch, sglang, tensorrt-llm or tgi."
-)
-"""Of `--to`: spelled out, since importing the renderers for every command would be slow."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print summary.json and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the answer and nothing else.")]
+
+
+def _either(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 app = typer.Typer(
@@ -168,10 +168,21 @@ def export(
     quadrant: Annotated[
         str,
         typer.Option(
-            "--quadrant", metavar="Q", help="live-at-scale, interactive, economy or bulk."
+            "--quadrant",
+            metavar="Q",
+            help=f"{_either(completion.QUADRANTS)}.",
+            autocompletion=completion.quadrants,
         ),
     ],
-    to: Annotated[str, typer.Option("--to", metavar="TARGET", help=TO)],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="TARGET",
+            help=f"{_either(completion.TARGETS)}.",
+            autocompletion=completion.targets,
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FOLDER", help="Where to; DIR/exports/TARGET by default."),
@@ -254,10 +265,22 @@ def calibrate(
         Path, typer.Argument(metavar="DIR|LOG.csv", help="A study's folder, or a step log.")
     ],
     gpu: Annotated[
-        str | None, typer.Option("--gpu", metavar="NAME", help="Of a log: what it ran on.")
+        str | None,
+        typer.Option(
+            "--gpu",
+            metavar="NAME",
+            help="Of a log: what it ran on.",
+            autocompletion=completion.gpus,
+        ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", metavar="ID|DIR", help="Of a log: what it served.")
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="ID|DIR",
+            help="Of a log: what it served.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     engine_version: Annotated[
         str | None, typer.Option("--engine-version", metavar="TEXT", help="Of a log: vLLM's.")

@@ -19,6 +19,7 @@ from tuner.answer import arm_file
 from tuner.budget import affordable, default_of
 from tuner.confirm import Arm, Turn, goals_of, take, turns
 from tuner.folder import Folder
+from tuner.observed import Observed
 from tuner.problem import Problem
 from tuner.progress import Progress
 from tuner.spec import StudySpec
@@ -125,14 +126,15 @@ class Finals:
     @contextmanager
     def _launch(self, path: Path, config: Config) -> Iterator[Engine]:
         """The stock engine from its file; with our knobs from the config that it makes."""
+        observed = Observed(self.runner, self.progress)
         ours = self.problem.space.needs_ours(config)
         if isinstance(self.runner, VllmRunner) and not ours:
             with self.runner.launch_file(path) as engine:
-                yield engine
+                yield observed.engine(engine)
             return
         settings = read_settings(path, self.problem.space)
         with self.runner.launch({**config, **settings}) as engine:
-            yield engine
+            yield observed.engine(engine)
 
 
 def _capacities(

@@ -9,9 +9,19 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from tuner import completion
 
-def _option(title: str, option: str, metavar: str | None, told: str) -> Any:
-    return typer.Option(option, rich_help_panel=title, metavar=metavar, help=told)
+
+def _option(
+    title: str,
+    option: str,
+    metavar: str | None,
+    told: str,
+    values: Callable[[], list[str]] | None = None,
+) -> Any:
+    return typer.Option(
+        option, rich_help_panel=title, metavar=metavar, help=told, autocompletion=values
+    )
 
 
 _goal = partial(_option, "Goal")
@@ -31,6 +41,7 @@ class Options:
             "--objective",
             "NAME|FILE",
             "chat code api rag agent reasoning summarize offline, all, or a YAML file.",
+            completion.objectives,
         ),
     ] = None
     sla: Annotated[
@@ -71,6 +82,7 @@ class Options:
             "ID|DIR",
             "A known model, or a folder with its config.json.  "
             "[default: meta-llama/Llama-3.1-8B-Instruct]",
+            completion.models,
         ),
     ] = None
     gpu: Annotated[
@@ -79,6 +91,7 @@ class Options:
             "--gpu",
             "NAME",
             "To simulate: a100_sxm, l40s, l4 (see tune doctor).  [default: h100_sxm]",
+            completion.gpus,
         ),
     ] = None
     gpus: Annotated[

@@ -65,7 +65,7 @@ def latency_bounds(bounds: tuple[Bound, ...]) -> tuple[Bound, ...]:
 def offered_load(workload: Workload, bounds: tuple[Bound, ...]) -> Load:
     """The workload with the time after which its run ends."""
     longest = max(request.output_tokens for request in workload.requests)
-    return Load(workload=workload, patience_s=patience_s(bounds, longest))
+    return Load(workload=workload, patience_s=patience_s(bounds, longest), purpose="offered")
 
 
 def saturating_load(workload: Workload, effort: Effort) -> Load:
@@ -134,7 +134,11 @@ class Prober:
 
     def _run(self, draws: Sequence[Workload], level: float) -> Measured:
         at = self._at(draws, level)
-        load = replace(offered_load(at, self.bounds), watch=lambda: self._watch(at))
+        load = replace(
+            offered_load(at, self.bounds),
+            watch=lambda: self._watch(at),
+            purpose="capacity probe",
+        )
         measured = self.engine.measure(load)
         self.spent += len(measured.completed) / len(measured.results)
         return at, measured

@@ -209,10 +209,18 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
     remember(options.mlflow, studies[0])
     uri = tracking_uri(options.mlflow, run.folder, studies[0])
     mirror = None if uri is None else Mirror(lambda: open_mlflow(uri, about, spec, studies[0]))
+    known = storage.records(studies)
     shown = progress(
-        quiet=options.quiet, json=options.json, knobs=tuple(run.problem.space.searched)
+        quiet=options.quiet,
+        json=options.json,
+        knobs=tuple(run.problem.space.searched),
+        axes={
+            case.profile.name: case.profile.values(capacity=run.problem.capacity)
+            for case in run.problem.cases
+        },
+        known=known,
     )
-    learning = _learning(run, storage.records(studies), shown.note)
+    learning = _learning(run, known, shown.note)
     loop = Loop(
         problem=run.problem,
         runner=run.runner,
@@ -229,7 +237,7 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
         interruptible=run.interrupts.let_in,
     )
     cut_short: KeyboardInterrupt | EngineTrouble | None = None
-    answered = _answered(storage.records(studies))
+    answered = _answered(known)
     try:
         with loop.progress:
             loop.run()

@@ -17,6 +17,7 @@ from tuner import storage, tell
 from tuner.budget import another_fits, refuse_too_small
 from tuner.errors import BadInput, EngineTrouble
 from tuner.folder import Folder
+from tuner.observed import Observed
 from tuner.presets import promises
 from tuner.problem import Case, Problem
 from tuner.progress import Progress, State
@@ -113,7 +114,7 @@ class Loop:
         self.progress.trying(trial.number, config, origin)
         race = self._race if origin in self.racing else unopposed
         with self.interruptible():
-            outcome = try_out(self.problem, self.runner, config, race)
+            outcome = try_out(self.problem, Observed(self.runner, self.progress), config, race)
         if outcome.failure and outcome.failure.kind is FailureKind.HOST:
             tell.fail(self.studies, asked, trial.number)
             enqueue(asked, trial.params, origin)

@@ -143,6 +143,13 @@ def test_where_the_default_is_best_there_is_no_finalist(others: list[TrialRecord
     assert finalists({INTERACTIVE: [record(0), *others]}, NOISY) == []
 
 
+def test_the_default_is_no_finalist_where_the_user_has_set_a_knob() -> None:
+    mine = replace(NOISY, space=SPACE.fix("max_num_seqs", 64))
+    default, other = record(0, seqs=64), record(7, seqs=64, ttft_ms=500.0)
+    assert finalists({INTERACTIVE: [default, other]}, mine) == []
+    assert winner([default, other], INTERACTIVE, mine) is default
+
+
 def test_a_finalist_that_is_better_in_every_pair_gains() -> None:
     assert confirm([FIRST], against_default(*[200.0] * 5)) == [
         Confirmation(

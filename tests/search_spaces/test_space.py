@@ -337,6 +337,13 @@ def test_departures_are_the_knobs_off_their_default_in_the_order_of_the_space() 
     assert SPACE.departures(changed) == ("max_num_seqs", "kv_cache_dtype")
 
 
+def test_what_the_user_has_set_is_not_what_a_study_has_turned() -> None:
+    mine = SPACE.fix("kv_cache_dtype", "fp8")
+    default = mine.default()
+    assert (mine.departures(default), mine.turned(default)) == (("kv_cache_dtype",), ())
+    assert mine.turned({**default, "max_num_seqs": 8}) == ("max_num_seqs",)
+
+
 @pytest.mark.parametrize(
     ("changes", "ours", "lossy"),
     [

@@ -1,66 +1,36 @@
 import io
-import re
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from objectives import Judgement, Quadrant, Verdict
 from results.record import TrialRecord
-from search_spaces import Config
+from tests.tuner.screens import (
+    BROKEN,
+    CONFIG,
+    MET,
+    NOBODY,
+    Clock,
+    frame,
+    screen,
+    state,
+    trial,
+    written,
+)
 from tuner.progress import Progress, State, progress
 from tuner.progress.lines import Lines
 from tuner.progress.live import Live
 from tuner.progress.silent import Silent
 from tuner.progress.state import Pace
 
-CONFIG: Config = {
-    "max_num_seqs": 256,
-    "max_num_batched_tokens": 8192,
-    "tensor_parallel_size": 2,
-    "batch_wait_timeout_ms": 0,
-    "kv_cache_dtype": "auto",
-}
-MET = Judgement(limit=500.0, value=212.4, share=1.0, verdict=Verdict.MET, excess=-1.2)
-BROKEN = Judgement(limit=40.0, value=50.0, share=0.2, verdict=Verdict.BROKEN, excess=0.3)
 WORSE = Judgement(limit=40.0, value=90.0, share=0.1, verdict=Verdict.BROKEN, excess=1.2)
 OPEN = Judgement(limit=40.0, value=40.0, share=0.95, verdict=Verdict.UNDECIDED, excess=0.0)
-NOBODY: Mapping[Quadrant, TrialRecord | None] = dict.fromkeys(Quadrant)
-
-
-@dataclass
-class Clock:
-    now_s: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
-
-
-def trial(number: int = 6, **changes: Any) -> TrialRecord:
-    known: dict[str, Any] = {
-        "objective": "chat",
-        "config": CONFIG,
-        "origin": "sampler",
-        "loads": {
-            "offered": {"p95_ttft_ms": 212.4},
-            "capacity": {"capacity": 31.16, "capacity_per_gpu": 7.79, "gpus_needed": 1},
-        },
-        "sla": {"p95_ttft_ms<=500": MET},
-    }
-    return TrialRecord(number=number, launch_id=number, **{**known, **changes})
-
-
-def state(done: int = 7, **changes: Any) -> State:
-    known: dict[str, Any] = {"planned": 40, "engine_s": 700.0, "budget_s": None, "elapsed_s": 14.0}
-    return State(done=done, **{**known, **changes})
 
 
 def line(*records: TrialRecord, state: State, **known: Any) -> str:
@@ -207,13 +177,20 @@ def test_nothing_is_shown_when_quiet_or_when_json_is_wanted(quiet: bool, json: b
 
 
 @pytest.mark.parametrize(
-    ("stream", "terminal", "kind"),
-    [(Terminal(), "xterm", Live), (Terminal(), "dumb", Lines), (io.StringIO(), "xterm", Lines)],
+    ("stream", "terminal", "ci", "kind"),
+    [
+        (Terminal(), "xterm", "", Live),
+        (Terminal(), "xterm", "false", Live),
+        (Terminal(), "xterm", "true", Lines),
+        (Terminal(), "dumb", "", Lines),
+        (io.StringIO(), "xterm", "", Lines),
+    ],
 )
-def test_a_table_needs_a_terminal(
-    stream: io.StringIO, terminal: str, kind: type, monkeypatch: pytest.MonkeyPatch
+def test_a_live_view_needs_a_terminal_that_keeps_no_log(
+    stream: io.StringIO, terminal: str, ci: str, kind: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", terminal)
+    monkeypatch.setenv("CI", ci)
     assert isinstance(progress(quiet=False, json=False, stream=stream), kind)
 
 
@@ -221,12 +198,6 @@ def test_progress_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     with progress(quiet=False, json=False) as shown:
         shown.note("one")
     assert capsys.readouterr() == ("", "one\n")
-
-
-def screen(width: int) -> tuple[Console, Clock, Live]:
-    clock = Clock()
-    console = Console(file=io.StringIO(), force_terminal=True, width=width)
-    return console, clock, Live(console, ["tensor_parallel_size", "max_num_seqs"], clock)
 
 
 def study(shown: Progress, clock: Clock) -> None:
@@ -239,16 +210,6 @@ def study(shown: Progress, clock: Clock) -> None:
     shown.trying(7, CONFIG, "preset")
 
 
-def written(console: Console) -> str:
-    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
-
-
-def frame(console: Console) -> list[str]:
-    """The lines that stand in the terminal, as drawn last."""
-    drawn = re.sub(r"\x1b\[[0-9;?]*[A-JL-Za-z]", "", written(console)).rsplit("\x1b[2K", 1)[-1]
-    return [line.rstrip() for line in drawn.splitlines()]
-
-
 def test_a_terminal_shows_how_far_the_study_is_and_who_leads() -> None:
     console, clock, live = screen(120)
     with live:
@@ -258,6 +219,7 @@ def test_a_terminal_shows_how_far_the_study_is_and_who_leads() -> None:
         "7 of 40 trials done, 19 s, ETA 7 min 37 s, engine time 11 min 40 s of 2 h",
         "trial 6: met, p95 TTFT 212 ms, capacity 31.2 req/s",
         "trying trial 7 (preset): tp2 seqs 256",
+        "launching",
         "     quadrant       best so far      trial",
         "I    live-at-scale  -                    -",
         "II   interactive    212 ms p95 TTFT      6",
@@ -275,9 +237,10 @@ def test_a_terminal_shows_which_launch_confirms_below_the_trials() -> None:
         clock.now_s += 12
         live.confirming(1, 10, "trial 6", 1)
         drawn = frame(console)
-    assert drawn[1:4] == [
+    assert drawn[1:5] == [
         "trial 6: met, p95 TTFT 212 ms, capacity 31.2 req/s",
         "confirming 2/10  pair 1  trial 6  ETA 1 min 48 s",
+        "launching",
         "     quadrant       best so far      trial",
     ]
 

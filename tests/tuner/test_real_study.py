@@ -134,7 +134,8 @@ def test_a_study_on_real_vllm_ends_in_files_that_start_it(
     assert "The simulated engine has learnt: " in err
     learnt = latest("cpu", str(tiny_model), 1)
     assert learnt is not None
-    assert learnt[1].calibration.probes == 4
+    whole = [r for r in records if r.origin != "confirm" and r.complete]
+    assert learnt[1].calibration.probes == len(whole) >= 3
     logs = {path.name for path in (study / "logs").glob("engine-*.log")}
     assert logs == {f"engine-{launch}.log" for launch in range(len(logs))}
     assert len(logs) == len({r.launch_id for r in records}) < len(records)
@@ -144,6 +145,16 @@ def test_a_study_on_real_vllm_ends_in_files_that_start_it(
     status, again, _ = ended(environ, "resume", str(study))
     assert (status, _timeless(again)) == (Exit.DONE, _timeless(out))
     assert lines(study) == records
+    _check_file(environ, next((study / "best").iterdir()))
+
+
+def _check_file(environ: dict[str, str], file: Path) -> None:
+    """It is launched anew; two short runs on a busy machine say nothing more."""
+    status, out, err = ended(environ, "verify", str(file), "--runs=2", "--json")
+    assert status in (Exit.DONE, Exit.WORSE_THAN_PROMISED), err
+    found = json.loads(out)
+    assert (found["quadrant"], found["runs"]) == (file.stem, 2)
+    assert found["metrics"]["output_throughput"]["measured"] > 0
 
 
 def _check_winners(study: Path, summary: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ import pytest
 from optuna.trial import TrialState
 
 from results.record import TrialRecord
-from search_spaces import Config
+from search_spaces import Config, Value
 from tests.tuner.conftest import MakeLoop
 from tuner.sampler import KEPT_FOR, ask, enqueue, turn
 from tuner.study import Loop
@@ -60,7 +60,7 @@ LAUNCH_S = 10.0
 EARNED_S = KEPT_FOR * LAUNCH_S
 
 
-def after(loop: Loop, measured_s: list[float], **differs: object) -> Config:
+def after(loop: Loop, measured_s: list[float], **differs: Value) -> Config:
     """What is asked for after trials of one launch that measured for so long."""
     config = {**loop.records[-1].config, **differs}
     kept = [

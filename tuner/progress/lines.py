@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self, TextIO
 
-from objectives import Quadrant
+from objectives import Load, Quadrant, RequestResult
 from results.record import TrialRecord
 from search_spaces import Config
 from tuner.progress.state import Pace, State
@@ -47,6 +47,12 @@ class Lines:
         self._stream.flush()
 
     def trying(self, number: int, config: Config, origin: str) -> None:
+        pass
+
+    def measuring(self, load: Load) -> None:
+        pass
+
+    def heard(self, result: RequestResult) -> None:
         pass
 
     def tried(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from objectives import Quadrant
+from objectives import Load, Quadrant, RequestResult
 from results.record import TrialRecord
 from search_spaces import Config
 from tuner.progress.state import State
@@ -25,6 +25,12 @@ class Silent:
         pass
 
     def trying(self, number: int, config: Config, origin: str) -> None:
+        pass
+
+    def measuring(self, load: Load) -> None:
+        pass
+
+    def heard(self, result: RequestResult) -> None:
         pass
 
     def tried(

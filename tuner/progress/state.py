@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from objectives import Quadrant
+from objectives import Load, Quadrant, RequestResult
 from results.record import TrialRecord
 from search_spaces import Config
 
@@ -67,6 +67,14 @@ class Progress(Protocol):
 
     def trying(self, number: int, config: Config, origin: str) -> None:
         """A config is being launched."""
+        ...
+
+    def measuring(self, load: Load) -> None:
+        """A run under a load begins, or begins again."""
+        ...
+
+    def heard(self, result: RequestResult) -> None:
+        """One of its requests has finished or failed; of real engines only."""
         ...
 
     def tried(

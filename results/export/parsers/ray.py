@@ -1,6 +1,7 @@
 """Ray's own schemas; they let unknown keys pass, and do not look into an application's arguments.
 
-The deployment's part of them is held against Ray's deployment schemas one by one.
+Of those, `LLMConfig` reads each where what it needs is installed (vLLM); where it is not, Ray's
+schema of scaling reads the part that it knows.
 """
 
 from typing import Any
@@ -22,12 +23,21 @@ def schemas(files: Files) -> list[str]:
     found = _complaints(ServeDeploySchema, document)
     for app in document["applications"]:
         for llm in app["args"]["llm_configs"]:
+            found += _as_llm_config(llm)
             scaling = llm["deployment_config"]["autoscaling_config"]
             found += _complaints(AutoscalingConfig, scaling)
             found += [
                 f"`{n}` is no key of it" for n in scaling if n not in _fields(AutoscalingConfig)
             ]
     return found
+
+
+def _as_llm_config(llm: Any) -> list[str]:
+    try:
+        from ray.serve.llm import LLMConfig
+    except ImportError:
+        return []
+    return _complaints(LLMConfig, llm)
 
 
 def _complaints(model: Any, document: Any) -> list[str]:
