@@ -127,7 +127,7 @@ def _notes(summary: Mapping[str, Any], best: Mapping[str, Any]) -> list[tuple[st
     found = (
         ("sizing", sizing(best, summary["hardware"]["gpus"])),
         ("from its file", from_file(best)),
-        ("with our scheduler", ours(best)),
+        ("ours", ours(best)),
     )
     return [(name, text) for name, text in found if text]
 
