@@ -73,7 +73,8 @@ def _state(study: Read) -> str:
     lacks = missing(study.spec, study.summary, study.finalists, study.confirmations)
     if lacks is not None:
         return f"unfinished, {lacks}"
-    return "finished" if study.confirmations else "finished, nothing confirmed"
+    left = study.finalists is None and not study.confirmations
+    return "finished, nothing confirmed" if left else "finished"
 
 
 def _traffic(case: Case) -> Traffic:

@@ -53,7 +53,7 @@ def completed(line: str, shell: str = "bash") -> list[str]:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("tune re", ["resume"]),
+        ("tune re", ["resume", "report"]),
         ("tune --objective ", completion.objectives()),
         ("tune plan --objective r", ["rag", "reasoning"]),
         ("tune --objective chat --gpu h", ["h100_sxm", "h200_sxm", "h100_pcie"]),
