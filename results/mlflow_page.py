@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from uuid import NAMESPACE_OID, uuid5
 
 from results.mlflow_connection import connect, secrets_kept
-from results.mlflow_runs import trial_metrics
+from results.mlflow_runs import trial_metrics, varied
 from results.record import TrialRecord
 
 _AXES = (
@@ -19,6 +19,7 @@ _AXES = (
 )
 """What the scatter plots show: the values optimisers are told, the last without capacity."""
 _DERIVED = ("data_parallel_size",)
+"""Follows from another knob, and would only cross its lines."""
 _CARD_HEIGHT = 400
 ALL = "/#/experiments?workflowType=machine_learning"
 """The address of every experiment there is."""
@@ -52,13 +53,6 @@ def find(tracking_uri: str, study_id: str) -> str | None:
         condition = f"tags.`tuner.kind` = 'study' and tags.`tuner.study_id` = '{study_id}'"
         runs = client.search_runs(experiments, condition, max_results=1)
         return address(runs[0].info.experiment_id, runs[0].info.run_id) if runs else None
-
-
-def varied(records: Sequence[TrialRecord]) -> list[str]:
-    """The knobs that were not the same in every trial, nor follow from another."""
-    knobs = dict.fromkeys(knob for record in records for knob in record.config)
-    found = [k for k in knobs if len({repr(r.config.get(k)) for r in records}) > 1]
-    return [knob for knob in found if knob not in _DERIVED]
 
 
 def comparison_page(key: str, search_filter: str, records: Sequence[TrialRecord]) -> str:
@@ -107,7 +101,7 @@ def _parallel(
         "PARALLEL",
         "settings to outcome",
         # By their own names: the page keeps twelve letters of a name.
-        selectedParams=varied(records),
+        selectedParams=[knob for knob in varied(records) if knob not in _DERIVED],
         selectedMetrics=outcome,
         showAllRuns=True,
     )

@@ -190,3 +190,9 @@ def standings(summary: Mapping[str, Any], objective: str) -> dict[RunKey, dict[s
 
 def _key(entry: Mapping[str, Any], objective: str) -> RunKey:
     return entry.get("objective", objective), entry["trial"]
+
+
+def varied(records: Sequence[TrialRecord]) -> list[str]:
+    """The knobs that were not the same in every trial."""
+    knobs = dict.fromkeys(knob for record in records for knob in record.config)
+    return [knob for knob in knobs if len({repr(r.config.get(knob)) for r in records}) > 1]
