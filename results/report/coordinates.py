@@ -6,7 +6,7 @@ Rows lie below each other, so that many knobs fit a narrow page and their names 
 from collections.abc import Sequence
 from typing import Any
 
-from results.mlflow_page import varied
+from results.mlflow_runs import varied
 from results.record import TrialRecord
 from results.report.drawing import (
     BROKEN,
