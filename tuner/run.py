@@ -13,6 +13,7 @@ import optuna
 
 from objectives import Request, Workload
 from results.record import TrialRecord
+from results.summary import StudyFacts
 from runners import Runner
 from runners.vllm import VllmRunner
 from tuner import answer, storage
@@ -28,7 +29,7 @@ from tuner.mirror import Mirror
 from tuner.mlflow_study import open_mlflow, remember, tracking_uri
 from tuner.options import Options
 from tuner.problem import Problem
-from tuner.progress import progress
+from tuner.progress import Progress, progress
 from tuner.sizing import size_to_default
 from tuner.spec import StudySpec, differences, problem_of, resolve
 from tuner.study import Loop
@@ -206,24 +207,9 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
     options, spec = run.options, run.spec
     about = answer.facts(run.study, spec, run.problem, run.runner.description)
     storage.describe(studies, run.runner.description)
-    remember(options.mlflow, studies[0])
-    uri = tracking_uri(options.mlflow, run.folder, studies[0])
-    mirror = (
-        None
-        if uri is None
-        else Mirror(lambda: open_mlflow(uri, about, spec, studies[0], run.folder))
-    )
+    mirror = _mirror(run, studies, about)
     known = storage.records(studies)
-    shown = progress(
-        quiet=options.quiet,
-        json=options.json,
-        knobs=tuple(run.problem.space.searched),
-        axes={
-            case.profile.name: case.profile.values(capacity=run.problem.capacity)
-            for case in run.problem.cases
-        },
-        known=known,
-    )
+    shown = _shown(run, known)
     learning = _learning(run, known, shown.note)
     loop = Loop(
         problem=run.problem,
@@ -269,6 +255,25 @@ def _run(run: Run, studies: list[optuna.Study]) -> Exit:
     if cut_short is None and answered and answered == _answered(loop.records):
         return Exit.DONE  # it was finished before: printing its result is all that was asked
     return ending.status(found, cut_short)
+
+
+def _mirror(run: Run, studies: list[optuna.Study], about: StudyFacts) -> Mirror | None:
+    remember(run.options.mlflow, studies[0])
+    uri = tracking_uri(run.options.mlflow, run.folder, studies[0])
+    if uri is None:
+        return None
+    return Mirror(lambda: open_mlflow(uri, about, run.spec, studies[0], run.folder))
+
+
+def _shown(run: Run, known: Sequence[TrialRecord]) -> Progress:
+    cases = run.problem.cases
+    return progress(
+        quiet=run.options.quiet,
+        json=run.options.json,
+        knobs=tuple(run.problem.space.searched),
+        axes={c.profile.name: c.profile.values(capacity=run.problem.capacity) for c in cases},
+        known=known,
+    )
 
 
 def _learning(
