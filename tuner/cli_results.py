@@ -56,7 +56,7 @@ def report(
 
 def compare(
     directories: Annotated[
-        list[Path], typer.Argument(metavar="DIR DIR...", help="Folders of studies.")
+        list[Path], typer.Argument(metavar="DIR", help="Folders of two studies or more.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
     storage: Annotated[
@@ -86,7 +86,7 @@ def sync(directory: Folder, mlflow: Mlflow = None, storage: Storage = None) -> E
 
 def ui(
     directory: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="A study's folder, to open its trials.")
+        Path | None, typer.Argument(metavar="DIR", help="A study's folder, to open its trials.")
     ] = None,
     mlflow: Annotated[
         str | None, typer.Option("--mlflow", metavar="URI", help="Another tracking server.")
