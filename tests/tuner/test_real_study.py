@@ -114,7 +114,7 @@ def arguments(model: Path, study: Path, trials: int) -> list[str]:
     return [*STUDY, f"--trials={trials}", f"--model={model}", f"--output={study}"]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_study_on_real_vllm_ends_in_files_that_start_it(
     environ: dict[str, str],
     tiny_model: Path,  # noqa: F811
