@@ -10,8 +10,9 @@ from typing import Any
 from results.export import closed
 from results.export.kubernetes import folder_notes
 from results.export.other_engine import left_out
+from results.export.parsers.sglang import arguments as own_arguments
 from results.export.serving import Serving
-from results.export.target import Files, Rendered, Target
+from results.export.target import Files, Parser, Rendered, Target
 from results.export.yaml_text import dump, load
 
 VERSION = "0.5.23"
@@ -42,6 +43,8 @@ CLOSED = {
     "kv-cache-dtype?": ("fp8_e4m3",),
     "quantization?": ("fp8",),
 }
+LARGEST_PAGE = 128
+"""Of the page sizes that SGLang's attention backends ask for."""
 DELAYER = (
     "SGLang's nearest is enable-prefill-delayer with prefill-delayer-max-delay-ms and "
     "-queue-min-ratio, which waits by another rule: measure it there"
@@ -64,8 +67,18 @@ def render(serving: Serving) -> Rendered:
         notes=(
             "Start with: sglang serve --config THIS_FILE",
             "chunked-prefill-size bounds prompt tokens alone; vLLM's budget counts decodes, too.",
+            *_page_notes(document["chunked-prefill-size"]),
             *folder_notes(serving),
         ),
+    )
+
+
+def _page_notes(chunk: int) -> tuple[str, ...]:
+    if chunk < 0 or chunk % LARGEST_PAGE == 0:
+        return ()
+    return (
+        f"chunked-prefill-size {chunk} must be a multiple of the page size, which is 1 or, with "
+        f"some attention backends, up to {LARGEST_PAGE}.",
     )
 
 
@@ -130,9 +143,10 @@ def complaints(files: Files) -> list[str]:
 TARGET = Target(
     name="sglang",
     about="a config file for `sglang serve --config`",
-    source="ServerArgs.add_cli_args and ConfigArgumentMerger of SGLang 0.5.23",
+    source="sglang 0.5.23: srt/arg_groups/fields and srt/utils/server_args_config_parser.py",
     engine="SGLang",
     version=VERSION,
     render=render,
     complaints=complaints,
+    parsers=(Parser("SGLang's own arguments", own_arguments),),
 )
