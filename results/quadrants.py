@@ -7,6 +7,7 @@ wins, so a knob that does nothing keeps its default.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from objectives import Goal, Quadrant
 from results.record import TrialRecord
@@ -144,11 +145,15 @@ def regret(
     winners: Mapping[Quadrant, TrialRecord | None],
     served_by: Mapping[Quadrant, Sequence[TrialRecord]],
     ties: Ties,
+    gains: Mapping[Quadrant, float] = MappingProxyType({}),
 ) -> dict[str, dict[str, float | None]]:
     """``[served][config_of]``: what it costs to serve one quadrant with another's config.
 
     1 - goal(config_of) / goal(best); 0 where they cannot be told apart, ``None`` where that config
     breaks the served quadrant's SLA or was not measured on its traffic.
+
+    Args:
+        gains: how many times better than the default config a winner was shown to be.
     """
     table: dict[str, dict[str, float | None]] = {}
     for served, best in winners.items():
@@ -156,16 +161,23 @@ def regret(
         by_number = {record.number: record for record in served_by[served]}
         for config_of, other in winners.items():
             record = by_number.get(other.number) if other else None
-            row[config_of] = _regret(best, record, served, ties)
+            gain = gains.get(served) if record and record.origin == "default" else None
+            row[config_of] = _regret(best, record, served, ties, gain)
         table[served] = row
     return table
 
 
 def _regret(
-    best: TrialRecord | None, record: TrialRecord | None, served: Quadrant, ties: Ties
+    best: TrialRecord | None,
+    record: TrialRecord | None,
+    served: Quadrant,
+    ties: Ties,
+    gain: float | None,
 ) -> float | None:
     if best is None or record is None or not record.serves(served):
         return None
+    if gain is not None:
+        return max(0.0, 1 - 1 / gain)
     found = deciding_goal(record, best, served, ties)
     ratio = better_by(record, best, served, ties)
     if found is None or ratio is None:

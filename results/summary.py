@@ -76,7 +76,7 @@ def summarise(
         "baseline": _baseline(answered, facts),
         "best": {q: _best(winners[q], served_by[q], q, selection, known, runs) for q in Quadrant},
         "confirmation": None if known is None else {q: c.to_json() for q, c in known.items()},
-        "regret": regret(winners, served_by, selection.ties),
+        "regret": regret(winners, served_by, selection.ties, _shown_gains(winners, known)),
         "front": _front(facts, answered),
         "unused_knobs": _unused(facts, answered, selection, winners),
         "infeasible": next(
@@ -181,6 +181,19 @@ def _best(
         "confirmed": known is not None and (of_best is None or of_best.decided),
         "from_file": _from_file(best, quadrant, runs),
         "ours": _ours(best, served, quadrant, selection),
+    }
+
+
+def _shown_gains(
+    winners: Mapping[Quadrant, TrialRecord | None],
+    known: Mapping[Quadrant, Confirmation] | None,
+) -> dict[Quadrant, float]:
+    """Of the winners that the pairs showed to be better than the default."""
+    return {
+        quadrant: found.comparison.ratio
+        for quadrant, found in (known or {}).items()
+        if found.outcome == "gain" and found.comparison
+        if (best := winners[quadrant]) and best.number == found.finalist.trial
     }
 
 

@@ -12,17 +12,17 @@ def latencies(path: Path, objective: str, load: LoadName) -> Latencies | None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = ["objective", "load", "ttft_ms", "tpot_ms"]
+    columns = ["objective", "load", "completed", "ttft_ms", "tpot_ms"]
     try:
         table = pq.ParquetFile(path).read(columns=columns).to_pydict()
         rows = list(zip(*(table[name] for name in columns), strict=True))
     except (OSError, pa.ArrowException, KeyError):
         return None
-    mine = [(ttft, tpot) for of, under, ttft, tpot in rows if (of, under) == (objective, load)]
+    mine = [row[2:] for row in rows if row[:2] == (objective, load)]
     if not mine:
         return None
     return Latencies(
-        offered=len(mine),
-        ttft_ms=[ttft for ttft, _ in mine if ttft is not None],
-        tpot_ms=[tpot for _, tpot in mine if tpot is not None],
+        unanswered=sum(not completed for completed, _, _ in mine),
+        ttft_ms=[ttft for _, ttft, _ in mine if ttft is not None],
+        tpot_ms=[tpot for _, _, tpot in mine if tpot is not None],
     )

@@ -21,7 +21,8 @@ from results.text.figures import number, percent, quantity
 
 LEAD = (
     "The share of all requests at the offered load that were answered within a time: further "
-    "left is faster. A request that was never answered keeps its curve below 100 %."
+    "left is faster. A request that was never answered keeps its curve below 100 %; an answer of "
+    "a single token has no TPOT and is left out there."
 )
 POINTS = 200
 """Of a curve: more cannot be seen."""
@@ -43,7 +44,7 @@ def distributions(evidence: Evidence) -> Section:
 
 def _figure(evidence: Evidence, objective: str, latency: Latency) -> Figure | None:
     known = [
-        (mark, found.offered, sorted(times))
+        (mark, found.unanswered, sorted(times))
         for mark in marks(evidence, objective)
         if (found := evidence.latencies.get((objective, mark.record.number)))
         and (times := _times(found, latency))
@@ -62,7 +63,7 @@ def _figure(evidence: Evidence, objective: str, latency: Latency) -> Figure | No
             f"Share of requests by {latency.upper()} for "
             f"{', '.join(mark.name for mark, _, _ in known)}."
         ),
-        traces=[_curve(mark, offered, times) for mark, offered, times in known],
+        traces=[_curve(mark, unanswered, times) for mark, unanswered, times in known],
         layout=layout(x, y, **(_promised(limit, x, metric) if limit else {})),
         height_px=400,
         half=True,
@@ -73,11 +74,11 @@ def _times(found: Latencies, latency: Latency) -> Sequence[float]:
     return found.ttft_ms if latency == "ttft" else found.tpot_ms
 
 
-def _curve(mark: Mark, offered: int, times: Sequence[float]) -> dict[str, Any]:
-    """Rank over offered requests, thinned evenly; the last answer is always there."""
+def _curve(mark: Mark, unanswered: int, times: Sequence[float]) -> dict[str, Any]:
+    """Rank over requests, thinned evenly; the last answer is always there."""
     last = len(times) - 1
     kept = sorted({round(i * last / (POINTS - 1)) for i in range(POINTS)})
-    shares = [(i + 1) / max(offered, len(times)) for i in kept]
+    shares = [(i + 1) / (len(times) + unanswered) for i in kept]
     return {
         "type": "scatter",
         "mode": "lines",

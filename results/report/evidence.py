@@ -26,10 +26,11 @@ class KnobImportance:
 class Latencies:
     """Of the requests of one trial at the offered load."""
 
-    offered: int
-    """Requests that were sent, answered or not."""
+    unanswered: int
+    """Requests that were sent and never answered in full."""
     ttft_ms: Sequence[float]
     tpot_ms: Sequence[float]
+    """Of answers of two tokens or more; a single token has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ HEAD = (
     *("winner", "broke first above its capacity", "running batch at capacity", "all at once"),
     *("compute (MFU)", "bandwidth (MBU)", "KV cache", "preemptions"),
 )
-CAPTION = "Running batch of each replica; the figures to its right at the offered load"
+CAPTION = "Batches are of each replica; MFU, MBU, KV cache and preemptions at the offered load"
 
 
 def limited(evidence: Evidence) -> Section:

@@ -43,7 +43,7 @@ def _figure(found: Mapping[Quadrant, Pairs]) -> list[Figure]:
         for trace in (*_modes(quadrant, pairs), _point(_named(quadrant, pairs), pairs, quadrant))
     ]
     ends = [x for t in traces for x in _reach(t)]
-    x = axis("times the default, by its goal", [*ends, 1.0])
+    x = axis("times the default", [*ends, 1.0])
     y = {"automargin": True, "type": "category", "fixedrange": True, "showgrid": False}
     figure = Figure(
         name="gain",

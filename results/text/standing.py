@@ -42,7 +42,8 @@ def why_none(summary: Mapping[str, Any], quadrant: Quadrant) -> str:
     if trials["failed"] == trials["done"]:
         return "no config could be served"
     if quadrant in NEEDS_CAPACITY and has_capacity(summary) is False:
-        return "capacity was not measured (--load offered)"
+        lacking = "saturated throughput" if quadrant is Quadrant.BULK else "capacity"
+        return f"{lacking} was not measured (--load offered)"
     return "no config of the stock engine met its SLA"
 
 

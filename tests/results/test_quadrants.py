@@ -1,4 +1,4 @@
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -371,6 +371,26 @@ def test_regret_compares_trials_of_the_same_number_on_the_served_traffic() -> No
     assert regret(winners, {LIVE: rag, INTERACTIVE: chat}, TIE) == {
         LIVE: {LIVE: 0.0, INTERACTIVE: 0.75},
         INTERACTIVE: {LIVE: pytest.approx(0.2), INTERACTIVE: 0.0},
+    }
+
+
+def test_the_regret_of_the_default_is_what_the_pairs_showed_not_what_the_search_could_tell() -> (
+    None
+):
+    default = replace(trial(0, ttft_ms=100.0), origin="default")
+    best = trial(1, ttft_ms=99.9)
+    winners: dict[Quadrant, TrialRecord | None] = {INTERACTIVE: best, BULK: default}
+    served: dict[Quadrant, Sequence[TrialRecord]] = {
+        INTERACTIVE: [default, best],
+        BULK: [default, best],
+    }
+    assert regret(winners, served, TIE) == {
+        INTERACTIVE: {INTERACTIVE: 0.0, BULK: 0.0},
+        BULK: {INTERACTIVE: 0.0, BULK: 0.0},
+    }
+    assert regret(winners, served, TIE, {INTERACTIVE: 1.25}) == {
+        INTERACTIVE: {INTERACTIVE: 0.0, BULK: pytest.approx(0.2)},
+        BULK: {INTERACTIVE: 0.0, BULK: 0.0},
     }
 
 

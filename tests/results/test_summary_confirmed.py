@@ -11,6 +11,7 @@ from results.confirmation import DEFAULT, Confirmation, Finalist, confirm
 from results.record import TrialRecord
 from results.summary import sla_json, summarise
 from tests.results.test_summary import (
+    BULK,
     FACTS,
     FAILURE,
     INTERACTIVE,
@@ -62,6 +63,13 @@ def test_a_finalist_that_gains_wins_with_the_gain_of_its_pairs_and_what_its_file
         "sla": sla_json(judged(250.0, Verdict.MET, -0.3)),
         "failure": None,
     }
+
+
+def test_the_default_loses_what_a_confirmed_gain_is_worth() -> None:
+    pair = [*pairs(DEFAULT, 0), *pairs("trial 1", 1, ttft_ms=250.0, seqs=64)]
+    assert confirmed(*pair)["regret"][INTERACTIVE][BULK] == pytest.approx(1 - 250 / 400)
+    worse = [*pairs(DEFAULT, 0), *pairs("trial 1", 1, ttft_ms=800.0, seqs=64)]
+    assert confirmed(*worse)["regret"][INTERACTIVE][BULK] == 0.0
 
 
 @pytest.mark.parametrize("ttft_ms", [400.0, 800.0])

@@ -427,7 +427,7 @@ def test_with_the_offered_load_alone_throughput_has_no_winner_and_says_so() -> N
 I    live-at-scale      -  capacity was not measured (--load offered)
 II   interactive       12  212 ms p95 TTFT       284      28.1         -          -  1.3x
 III  economy            -  no config of the stock engine met its SLA
-IV   bulk               -  capacity was not measured (--load offered)"""
+IV   bulk               -  saturated throughput was not measured (--load offered)"""
     )
     assert section(study, "II").splitlines()[-1] == "  sizing    mean running batch 12.3"
     assert "Capacity and GPUs needed" not in shown(study)

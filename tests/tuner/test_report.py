@@ -104,5 +104,5 @@ def test_latencies_are_those_of_the_load_and_objective_asked_for(
     file = folder / "requests" / "0.parquet"
     found = latencies(file, "chat", "offered")
     assert found is not None
-    assert (found.offered, len(found.ttft_ms), len(found.tpot_ms)) == (60, 60, 60)
+    assert (found.unanswered, len(found.ttft_ms), len(found.tpot_ms)) == (0, 60, 60)
     assert latencies(file, "rag", "offered") is None

@@ -129,8 +129,8 @@ def evidence(
             ]
         },
         "latencies": {
-            ("chat", 0): Latencies(offered=4, ttft_ms=[30, 10, 20], tpot_ms=[5, 6, 7]),
-            ("chat", 1): Latencies(offered=4, ttft_ms=[1, 2, 3, 4], tpot_ms=[5, 5, 5, 5]),
+            ("chat", 0): Latencies(unanswered=1, ttft_ms=[30, 10, 20], tpot_ms=[5, 6, 7]),
+            ("chat", 1): Latencies(unanswered=0, ttft_ms=[1, 2, 3, 4], tpot_ms=[5, 5, 5, 5]),
         },
         "versions": {"paretune": "0.1.0"},
     }

@@ -116,7 +116,7 @@ def test_without_probes_the_load_section_says_so() -> None:
 
 
 def test_requests_are_shares_of_all_that_were_offered() -> None:
-    few = Latencies(offered=4, ttft_ms=[30.0, 10.0, 20.0], tpot_ms=[])
+    few = Latencies(unanswered=1, ttft_ms=[30.0, 10.0, 20.0], tpot_ms=[])
     shown = evidence(latencies={("chat", 0): few})
     (ttft,) = figures(distributions(shown))
     assert points(ttft) == {
@@ -125,7 +125,7 @@ def test_requests_are_shares_of_all_that_were_offered() -> None:
 
 
 def test_a_curve_of_many_requests_is_thinned_and_keeps_its_ends() -> None:
-    many = Latencies(offered=10_000, ttft_ms=[float(i) for i in range(1, 10_001)], tpot_ms=[])
+    many = Latencies(unanswered=0, ttft_ms=[float(i) for i in range(1, 10_001)], tpot_ms=[])
     (ttft,) = figures(distributions(evidence(latencies={("chat", 0): many})))
     (drawn,) = points(ttft).values()
     assert (len(drawn), drawn[0], drawn[-1]) == (200, (1.0, 0.0001), (10_000.0, 1.0))
