@@ -20,9 +20,9 @@ from benchmarks.noisy import Noise, NoisyRunner
 from benchmarks.noisy_studies import Study, studies
 from benchmarks.search_efficiency.under_test import NoFolder
 from objectives import Quadrant
+from results.confirmation import as_finalists
 from results.quadrants import Selection, ratio_of, winner
 from results.record import TrialRecord
-from results.ties import Ties
 from tuner import answer, storage
 from tuner.progress.silent import Silent
 from tuner.records import records
@@ -98,7 +98,7 @@ def _wins(
 
 def regret(tried: Sequence[TrialRecord], study: Study, truths: Truths, top: float) -> float:
     """Of the winner of the study's own quadrant, against the best truth that either run met."""
-    selection = answer.selection(replace(study.problem, noiseless=False))
+    selection = _selection(study)
     quadrant = study.problem.cases[0].profile.quadrant
     best = winner(tried, quadrant, selection)
     if best is None or not truths.of(best).serves(quadrant):
@@ -106,6 +106,10 @@ def regret(tried: Sequence[TrialRecord], study: Study, truths: Truths, top: floa
     value = truths.of(best).metric(quadrant.goals[0].load, quadrant.goals[0].metric) or 0.0
     worse = value / top if quadrant.goals[0].direction == "minimize" else top / max(value, 1e-9)
     return 1 - 1 / max(1.0, worse)
+
+
+def _selection(study: Study) -> Selection:
+    return as_finalists(answer.selection(replace(study.problem, noiseless=False)))
 
 
 def _top(runs: Sequence[Sequence[TrialRecord]], study: Study, truths: Truths) -> float:
@@ -127,9 +131,7 @@ def measure(trials: int, seeds: int, of_run: float) -> Iterator[dict[str, Any]]:
     noise = Noise(of_run=of_run)
     for study in studies():
         truths = Truths(study)
-        selection = replace(
-            answer.selection(replace(study.problem, noiseless=False)), ties=Ties(0.1)
-        )
+        selection = _selection(study)
         for seed in range(seeds):
             whole = ran(study, noise, seed=seed, trials=trials, racing=False)
             raced = ran(study, noise, seed=seed, trials=trials, racing=True)

@@ -46,13 +46,18 @@ def arm_of(trial: int) -> str:
     return f"trial {trial}"
 
 
+def as_finalists(selection: Selection) -> Selection:
+    """By the figures alone: what is only tied may still be better, and the pairs will tell."""
+    return selection.finer(FINE_TIE)
+
+
 def finalists(
     served_by: Mapping[Quadrant, Sequence[TrialRecord]], selection: Selection
 ) -> list[Finalist]:
     """Of each quadrant whose best config is not the default."""
     found = []
     for quadrant, records in served_by.items():
-        best = winner(records, quadrant, selection.finer(FINE_TIE))
+        best = winner(records, quadrant, as_finalists(selection))
         if best and best.origin != DEFAULT and selection.space.turned(best.config):
             goal = _looked_better_by(best, records, quadrant)
             finalist = Finalist(
@@ -118,7 +123,7 @@ def elected(
     confirmation = known.get(quadrant) if known is not None else None
     if known is None:
         return winner(records, quadrant, selection)
-    finest = winner(records, quadrant, selection.finer(FINE_TIE))
+    finest = winner(records, quadrant, as_finalists(selection))
     if confirmation is None or finest is None:
         return finest
     default = next((r for r in records if r.origin == DEFAULT and r.complete), None)

@@ -34,7 +34,7 @@ class Race:
     Args:
         best: of each quadrant at stake; ``None`` where there is none yet.
         promises: of each quadrant at stake.
-        margin: by which the best must be better: what is tied with it may win by being simpler.
+        margin: by which the best must be better, since its figures may be luck.
         exact: whether a run's figures decide, not a test of what it is a sample of.
     """
 

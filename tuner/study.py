@@ -9,6 +9,7 @@ import optuna
 from optuna.trial import TrialState
 
 from objectives import Quadrant
+from results.confirmation import as_finalists
 from results.quadrants import Selection, winner
 from results.record import Origin, TrialRecord
 from runners import FailureKind, Runner
@@ -220,18 +221,18 @@ class Loop:
             elapsed_s=time.monotonic() - self.started_s,
         )
 
-    def best(self) -> dict[Quadrant, TrialRecord | None]:
+    def best(self, selection: Selection | None = None) -> dict[Quadrant, TrialRecord | None]:
         """The winners so far."""
         found: dict[Quadrant, TrialRecord | None] = {}
         for quadrant in Quadrant:
             name = self.problem.speaking_for(quadrant).profile.name
             mine = [r for r in self.records if r.objective == name]
-            found[quadrant] = winner(mine, quadrant, self.selection)
+            found[quadrant] = winner(mine, quadrant, selection or self.selection)
         return found
 
     def _race(self, case: Case) -> Race:
-        """What a config is up against in a case's traffic: the winners so far."""
-        best = self.best()
+        """What a config is up against in a case's traffic: who would be a finalist now."""
+        best = self.best(as_finalists(self.selection))
         return Race(
             best={q: best[q] for q in Quadrant if self.problem.speaking_for(q) is case},
             promises=promises(case.profile),

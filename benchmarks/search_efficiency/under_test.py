@@ -9,6 +9,7 @@ import optuna
 
 from benchmarks.search_efficiency.surface import Truth
 from objectives.sla import holds
+from results.confirmation import as_finalists
 from results.quadrants import winner
 from results.record import TrialRecord
 from runners import EngineError, Runner
@@ -76,8 +77,9 @@ def values(problem: Problem, record: TrialRecord) -> tuple[float | None, float |
 
 
 def recommended(problem: Problem, known: Sequence[TrialRecord]) -> Config | None:
-    """What a study would answer after these trials."""
-    best = winner(known, problem.cases[0].profile.quadrant, answer.selection(problem))
+    """What a study would go on to confirm after these trials."""
+    selection = as_finalists(answer.selection(problem))
+    best = winner(known, problem.cases[0].profile.quadrant, selection)
     return None if best is None else best.config
 
 
