@@ -85,6 +85,5 @@ class Target:
 
 def ours_dropped(ours: Config, keep: str | None = None) -> tuple[Dropped, ...]:
     """The settings of our scheduler class, which the stock engine does not have."""
-    native = "batch_wait_timeout_ms is native to TensorRT-LLM (`--to tensorrt-llm`)"
-    how = keep or f"serve with our scheduler class, as the study did; {native}"
+    how = keep or "serve with our scheduler class, as the study did"
     return tuple(Dropped(name, value, how) for name, value in ours.items())

@@ -1,6 +1,8 @@
-"""A config file for ``trtllm-serve --config``, TensorRT-LLM 1.x.
+"""A config file for ``trtllm-serve --config``, TensorRT-LLM 1.2.
 
-Precedence is the reverse of vLLM's: what the file says overrides the command line.
+There the file overrides the command line, the reverse of vLLM's precedence; later versions turn it
+round. Its ``batch_wait_timeout_ms`` is never written: the executor waits in every step, with
+requests decoding, until that many new ones have come.
 """
 
 import math
@@ -13,7 +15,7 @@ from results.export.serving import Serving
 from results.export.target import Files, Rendered, Target
 from results.export.yaml_text import dump, load
 
-VERSION = "1.3.0"
+VERSION = "1.2.1"
 PLAIN = {
     "max_num_seqs": "max_batch_size",
     "max_num_batched_tokens": "max_num_tokens",
@@ -30,7 +32,6 @@ CLOSED = {
     "tensor_parallel_size": int,
     "enable_chunked_prefill": bool,
     "stream_interval": int,
-    "batch_wait_timeout_ms?": float,
     "kv_cache_config": {
         "enable_block_reuse": bool,
         "dtype?": ("fp8", "auto"),
@@ -50,8 +51,8 @@ def render(serving: Serving) -> Rendered:
         files={f"{serving.quadrant}.yaml": dump(document)},
         dropped=left_out(serving, carried, keeping(serving)),
         notes=(
-            f"Start with: trtllm-serve {serving.model} --config THIS_FILE; what it says overrides "
-            "the command line.",
+            f"Start with: trtllm-serve {serving.model} --config THIS_FILE, and none of its "
+            "settings on the command line: 1.2 lets the file win, later versions do not.",
             *memory_notes(document),
             *folder_notes(serving),
         ),
@@ -63,9 +64,6 @@ def arguments(serving: Serving) -> tuple[dict[str, Any], set[str]]:
     settings = serving.settings
     document: dict[str, Any] = {key: settings[name] for name, key in PLAIN.items()}
     carried = {*PLAIN, "model", "enable_prefix_caching"}
-    if _waits(serving):
-        document["batch_wait_timeout_ms"] = serving.ours["batch_wait_timeout_ms"]
-        carried.add("batch_wait_timeout_ms")
     cache: dict[str, Any] = {"enable_block_reuse": settings["enable_prefix_caching"]}
     if settings.get("kv_cache_dtype") == "fp8":
         cache["dtype"] = "fp8"
@@ -85,13 +83,10 @@ def arguments(serving: Serving) -> tuple[dict[str, Any], set[str]]:
     return document, carried
 
 
-def _waits(serving: Serving) -> bool:
-    """It waits for ``max_batch_size`` requests, as our class does when told nothing else."""
-    return set(serving.ours) == {"batch_wait_timeout_ms"}
-
-
 def free_memory_fraction(serving: Serving) -> float:
     """The KV cache as a share of what is free once weights and runtime are loaded.
+
+    TensorRT-LLM takes it of what a trial step leaves free, too, a few per cent less.
 
     Rounded down to hundredths: what vLLM's share of all memory left for it, not that share.
     """
@@ -103,14 +98,18 @@ def free_memory_fraction(serving: Serving) -> float:
 
 def keeping(serving: Serving) -> dict[str, str]:
     """How what is left out can be kept."""
-    waits = "TensorRT-LLM's batch_wait_timeout_ms waits for a full batch and has no other rule"
+    waits = (
+        "its batch_wait_timeout_ms would hold up running requests, too; nearest are "
+        "batch_wait_timeout_iters with batch_wait_max_tokens_ratio: measure them there"
+    )
     return {
         "data_parallel_size": several(serving, "trtllm-serve"),
-        "long_prefill_token_threshold": "lower max_num_tokens; it has no limit per prompt",
-        "speculative_config": "set its speculative_config by hand: draft models are named "
-        "otherwise in each of its versions",
+        "long_prefill_token_threshold": "lower max_num_tokens, or share each step among "
+        "prompts: scheduler_config.context_chunking_policy EQUAL_PROGRESS",
+        "speculative_config": "set its speculative_config by hand",
         "quantization": "serve a checkpoint quantised to fp8 beforehand",
-        "scheduling_policy": "order requests in front of it; it has no priorities",
+        "scheduling_policy": "order requests in front of it; 1.2 has no priorities, and "
+        "those of later versions count the other way round (HIGHER first)",
         "gpu_memory_utilization": "nothing is known of the memory; its default is 0.9 of the free",
         "batch_wait_timeout_ms": waits,
         "batch_wait_min_requests": waits,
@@ -122,8 +121,8 @@ def memory_notes(document: dict[str, Any]) -> tuple[str, ...]:
     if "free_gpu_memory_fraction" not in document["kv_cache_config"]:
         return ()
     return (
-        "free_gpu_memory_fraction is of what weights leave free, for as much KV cache as vLLM "
-        "was estimated to have.",
+        "free_gpu_memory_fraction is of what weights and a trial step leave free, for about as "
+        "much KV cache as vLLM was estimated to have.",
     )
 
 
@@ -135,7 +134,7 @@ def complaints(files: Files) -> list[str]:
 TARGET = Target(
     name="tensorrt-llm",
     about="a config file for `trtllm-serve --config`",
-    source="TorchLlmArgs of TensorRT-LLM 1.3 (tensorrt_llm/llmapi/llm_args.py)",
+    source="TorchLlmArgs of TensorRT-LLM 1.2.1 (tensorrt_llm/llmapi/llm_args.py)",
     engine="TensorRT-LLM",
     version=VERSION,
     render=render,

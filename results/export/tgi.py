@@ -1,6 +1,7 @@
 """Environment variables of text-generation-inference 3.3.7, which is in maintenance mode."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from results.export.other_engine import left_out, several
@@ -9,7 +10,9 @@ from results.export.target import CannotExpress, Files, Rendered, Target
 from results.export.words import PLAIN
 
 VERSION = "3.3.7"
-NUMBER = re.compile("[0-9]+")
+NUMBER = re.compile("[1-9][0-9]*")
+CONCURRENT = 128
+"""What ``MAX_CONCURRENT_REQUESTS`` is by default."""
 CLOSED = {
     "MODEL_ID": PLAIN,
     "MAX_TOTAL_TOKENS": NUMBER,
@@ -17,12 +20,17 @@ CLOSED = {
     "MAX_BATCH_PREFILL_TOKENS": NUMBER,
     "NUM_SHARD": NUMBER,
     "CUDA_MEMORY_FRACTION": re.compile(r"0\.[0-9]+"),
-    "PREFIX_CACHING": re.compile("true|false"),
+    "MAX_BATCH_SIZE": NUMBER,
+    "PREFILL_CHUNKING": re.compile("0|1"),
+    "PREFIX_CACHING": re.compile("false"),
     "KV_CACHE_DTYPE": re.compile("fp8_e4m3fn"),
     "QUANTIZE": re.compile("fp8"),
     "SPECULATE": NUMBER,
 }
-REQUIRED = ("MODEL_ID", "MAX_TOTAL_TOKENS", "MAX_BATCH_PREFILL_TOKENS", "NUM_SHARD")
+REQUIRED = (
+    *("MODEL_ID", "MAX_TOTAL_TOKENS", "MAX_INPUT_TOKENS", "MAX_BATCH_PREFILL_TOKENS"),
+    *("MAX_BATCH_SIZE", "NUM_SHARD"),
+)
 
 
 def render(serving: Serving) -> Rendered:
@@ -34,6 +42,7 @@ def render(serving: Serving) -> Rendered:
             "LEGACY: text-generation-inference is in maintenance mode and recommends vLLM or "
             "SGLang.",
             "Start with: docker run --env-file THIS_FILE ...",
+            *_refused(serving),
         ),
     )
 
@@ -42,21 +51,27 @@ def _variables(serving: Serving) -> tuple[dict[str, str], set[str]]:
     settings = serving.settings
     if not PLAIN.fullmatch(serving.model):
         raise CannotExpress("model", f"{serving.model!r} would not survive an environment file")
-    longest = int(settings["max_model_len"])
+    longest, tokens = int(settings["max_model_len"]), int(settings["max_num_batched_tokens"])
+    most = tokens if _splits_prompts(settings) else max(tokens, longest - 1)
     values: dict[str, Any] = {
         "MODEL_ID": serving.model,
         "MAX_TOTAL_TOKENS": longest,
         "MAX_INPUT_TOKENS": longest - 1,  # at least one is answered
-        "MAX_BATCH_PREFILL_TOKENS": settings["max_num_batched_tokens"],
+        "MAX_BATCH_PREFILL_TOKENS": most,
+        "MAX_BATCH_SIZE": settings["max_num_seqs"],
+        "PREFILL_CHUNKING": int(settings["enable_chunked_prefill"]),
         "NUM_SHARD": settings["tensor_parallel_size"],
         # Of all memory and for all uses, as in vLLM.
         "CUDA_MEMORY_FRACTION": settings["gpu_memory_utilization"],
-        "PREFIX_CACHING": str(settings["enable_prefix_caching"]).lower(),
     }
     carried = {
-        *("model", "max_model_len", "max_num_batched_tokens", "tensor_parallel_size"),
-        *("gpu_memory_utilization", "enable_prefix_caching"),
+        *("model", "max_model_len", "max_num_seqs", "tensor_parallel_size"),
+        *("gpu_memory_utilization", "enable_prefix_caching", "enable_chunked_prefill"),
     }
+    if most == tokens:
+        carried.add("max_num_batched_tokens")
+    if not settings["enable_prefix_caching"]:
+        values["PREFIX_CACHING"] = "false"  # on by itself, but for models that cannot
     if settings.get("kv_cache_dtype") == "fp8":
         values["KV_CACHE_DTYPE"] = "fp8_e4m3fn"
         carried.add("kv_cache_dtype")
@@ -70,16 +85,33 @@ def _variables(serving: Serving) -> tuple[dict[str, str], set[str]]:
     return {name: str(value) for name, value in values.items()}, carried
 
 
+def _splits_prompts(settings: Mapping[str, Any]) -> bool:
+    """Where it does not, its router refuses a budget below the longest prompt."""
+    return bool(settings["enable_chunked_prefill"]) and "speculative_config" not in settings
+
+
+def _refused(serving: Serving) -> tuple[str, ...]:
+    seqs = serving.settings["max_num_seqs"]
+    if seqs < CONCURRENT:
+        return ()
+    return (
+        f"MAX_CONCURRENT_REQUESTS, {CONCURRENT} by default, rejects requests where vLLM lets them "
+        f"wait: set it well above {seqs}.",
+    )
+
+
 def _keep(serving: Serving) -> dict[str, str]:
     wait = "nearest are MAX_WAITING_TOKENS and WAITING_SERVED_RATIO, in tokens, not milliseconds"
     return {
-        "max_num_seqs": "bound it by MAX_BATCH_TOTAL_TOKENS; MAX_CONCURRENT_REQUESTS would reject",
+        "max_num_batched_tokens": "MAX_BATCH_PREFILL_TOKENS must hold the longest prompt where "
+        "prompts are not split, and with speculation they are not",
         "data_parallel_size": several(serving, "servers"),
         "long_prefill_token_threshold": "lower MAX_BATCH_PREFILL_TOKENS",
         "scheduling_policy": "order requests in front of it; it has no priorities",
         "stream_interval": "nothing to keep: it streams every token",
         "batch_wait_timeout_ms": wait,
         "batch_wait_min_requests": wait,
+        "batch_policy": "serve with our scheduler class on vLLM, as the study did",
     }
 
 
@@ -104,7 +136,7 @@ def complaints(files: Files) -> list[str]:
 TARGET = Target(
     name="tgi",
     about="environment variables of text-generation-inference (legacy)",
-    source="text-generation-launcher 3.3.7 (launcher/src/main.rs)",
+    source="text-generation-inference 3: launcher/src/main.rs, backends/v3/src/main.rs",
     engine="text-generation-inference",
     version=VERSION,
     render=render,

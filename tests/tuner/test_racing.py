@@ -1,7 +1,7 @@
 """Trials of a study against the best configs so far, on engines whose figures are known."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +195,18 @@ def test_the_best_so_far_is_what_a_trial_runs_against(make_loop: MakeLoop) -> No
         assert best is not None
         assert best is winner(loop.records, quadrant, loop.selection)
         assert not best.stopped_early
+
+
+def test_what_a_trial_runs_against_is_the_best_by_its_figures_not_the_plainest_that_ties(
+    make_loop: MakeLoop,
+) -> None:
+    loop, _ = raced(make_loop, others(43.0, 90.0), trials=4)
+    loop.problem = replace(loop.problem, noiseless=False)
+    loop.selection = answer.selection(loop.problem)
+    (case,) = loop.problem.cases
+    against = loop._race(case).best
+    assert {best and best.origin for best in loop.best().values()} == {"default"}
+    assert {best and best.origin for best in against.values()} == {"sampler"}
 
 
 def test_taken_up_again_a_study_tells_the_same_of_what_was_stopped(make_loop: MakeLoop) -> None:

@@ -50,8 +50,6 @@ def _of_tensorrt_llm(found: dict[str, Any]) -> dict[str, Any]:
     named["enable_prefix_caching"] = found["kv_cache_config"]["enable_block_reuse"]
     if "dtype" in found["kv_cache_config"]:
         named["kv_cache_dtype"] = found["kv_cache_config"]["dtype"]
-    if "batch_wait_timeout_ms" in found:
-        named["batch_wait_timeout_ms"] = found["batch_wait_timeout_ms"]
     if "speculative_config" in found:
         drafted = found["speculative_config"]
         named["speculative_config"] = {
@@ -67,11 +65,19 @@ def _of_tgi(served: Serving) -> dict[str, Any]:
     named: dict[str, Any] = {
         "model": found["MODEL_ID"],
         "max_model_len": int(found["MAX_TOTAL_TOKENS"]),
-        "max_num_batched_tokens": int(found["MAX_BATCH_PREFILL_TOKENS"]),
+        "max_num_seqs": int(found["MAX_BATCH_SIZE"]),
+        "enable_chunked_prefill": found["PREFILL_CHUNKING"] == "1",
         "tensor_parallel_size": int(found["NUM_SHARD"]),
         "gpu_memory_utilization": float(found["CUDA_MEMORY_FRACTION"]),
-        "enable_prefix_caching": found["PREFIX_CACHING"] == "true",
+        "enable_prefix_caching": found.get("PREFIX_CACHING") != "false",
     }
+    tokens = int(found["MAX_BATCH_PREFILL_TOKENS"])
+    raised = served.settings["max_num_batched_tokens"] < tokens
+    if raised:
+        splits = named["enable_chunked_prefill"] and "SPECULATE" not in found
+        assert (splits, tokens) == (False, int(found["MAX_INPUT_TOKENS"]))
+    else:
+        named["max_num_batched_tokens"] = tokens
     if "SPECULATE" in found:
         named["speculative_config"] = {
             "method": "ngram",
@@ -133,16 +139,33 @@ def test_sglang_is_told_nothing_that_is_false() -> None:
     assert False not in told("sglang", serving(DEFAULT)).values()
 
 
-def test_tensorrt_llms_file_says_all_since_it_overrides_the_command_line() -> None:
+def test_tensorrt_llms_file_says_all_since_it_may_override_the_command_line_or_not() -> None:
     rendered = TARGETS["tensorrt-llm"].render(serving(DEFAULT))
-    assert any("overrides the command line" in note for note in rendered.notes)
+    assert any("none of its settings on the command line" in note for note in rendered.notes)
     assert told("tensorrt-llm", serving(DEFAULT))["tensor_parallel_size"] == 1
 
 
-def test_a_waiting_timeout_is_native_to_tensorrt_llm_only_as_it_means_it() -> None:
+def test_tensorrt_llms_waiting_timeout_is_left_alone_since_it_holds_up_running_requests() -> None:
     waits = serving({**DEFAULT, "batch_wait_timeout_ms": 20})
-    assert told("tensorrt-llm", waits)["batch_wait_timeout_ms"] == 20
-    few = serving({**DEFAULT, "batch_wait_timeout_ms": 20, "batch_wait_min_requests": 4})
-    assert "batch_wait_timeout_ms" not in told("tensorrt-llm", few)
-    dropped = {d.knob for d in TARGETS["tensorrt-llm"].render(few).dropped}
-    assert dropped >= {"batch_wait_timeout_ms", "batch_wait_min_requests"}
+    assert "batch_wait_timeout_ms" not in told("tensorrt-llm", waits)
+    dropped = {d.knob: d for d in TARGETS["tensorrt-llm"].render(waits).dropped}
+    assert dropped["batch_wait_timeout_ms"].value == 20
+    assert "would hold up running requests" in dropped["batch_wait_timeout_ms"].keep
+
+
+def test_tgi_is_given_room_for_the_longest_prompt_where_it_does_not_split_prompts() -> None:
+    small = {**DEFAULT, "max_num_batched_tokens": 2048}
+    target = TARGETS["tgi"]
+    found = tgi.read_variables(target.render(serving(small)).files)
+    assert (found["MAX_BATCH_PREFILL_TOKENS"], found["PREFILL_CHUNKING"]) == ("2048", "1")
+    drafting = serving({**small, "speculative_config": "ngram"})
+    found = tgi.read_variables(target.render(drafting).files)
+    assert found["MAX_BATCH_PREFILL_TOKENS"] == found["MAX_INPUT_TOKENS"] == "8191"
+    assert "max_num_batched_tokens" in [d.knob for d in target.render(drafting).dropped]
+
+
+def test_tgis_own_limit_of_requests_is_told_where_it_would_bind() -> None:
+    notes = TARGETS["tgi"].render(serving({**DEFAULT, "max_num_seqs": 256})).notes
+    assert any("MAX_CONCURRENT_REQUESTS" in note and "above 256" in note for note in notes)
+    notes = TARGETS["tgi"].render(serving({**DEFAULT, "max_num_seqs": 64})).notes
+    assert not any("MAX_CONCURRENT_REQUESTS" in note for note in notes)

@@ -72,15 +72,12 @@ def test_vllm_is_told_every_setting_with_its_meaning(target: Target, served: Ser
 @every_target
 @quick
 @given(served=servings)
-def test_what_our_scheduler_class_does_is_carried_or_reported(
-    target: Target, served: Serving
-) -> None:
+def test_what_our_scheduler_class_does_is_reported(target: Target, served: Serving) -> None:
     files = rendered(target, served)
     if files is None:
         return
-    carried = "batch_wait_timeout_ms" if target.name == "tensorrt-llm" else ""
     reported = {dropped.knob for dropped in files.dropped}
-    assert set(served.ours) - reported <= {carried}
+    assert set(served.ours) <= reported
 
 
 @every_vllm
