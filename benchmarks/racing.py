@@ -1,31 +1,36 @@
 """What stopping trials early saves, what it costs, and how often it is wrong.
 
-    python -m benchmarks.racing [--trials 30] [--seeds 3] [--out JSON]
+    python -m benchmarks.racing [--trials 30] [--seeds 3] [--surfaces] [--out JSON]
 
-Each study runs twice with the same seed, stopping trials and measuring all of them whole. The
+Four studies of Llama 3.1 8B, or those of the simulated surfaces of `search_efficiency`. Each runs twice with the same seed, stopping trials and measuring all of them whole. The
 engine is the simulated one, its runs made noisy (`noisy.py`), so that the truth of every config is
 known. A stop is wrong when the trial would, in truth, win a quadrant over the best config of that
 moment by more than one per cent. Prints JSON.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import optuna
 from scipy.stats import beta
 
+from benchmarks.known_runs import KnownRuns
 from benchmarks.machine import options, publish
 from benchmarks.noisy import Noise, NoisyRunner
 from benchmarks.noisy_studies import Study, studies
+from benchmarks.search_efficiency.twins import TWINS, lay_out
 from benchmarks.search_efficiency.under_test import NoFolder
 from objectives import Quadrant
 from results.confirmation import as_finalists
 from results.quadrants import Selection, ratio_of, winner
 from results.record import TrialRecord
+from runners.simulated import SimulatedRunner
 from tuner import answer, storage
+from tuner.options import Options
 from tuner.progress.silent import Silent
 from tuner.records import records
+from tuner.spec import resolve
 from tuner.study import RACING, Loop
 from tuner.trial import try_out
 
@@ -127,9 +132,10 @@ def _top(runs: Sequence[Sequence[TrialRecord]], study: Study, truths: Truths) ->
     return (max if goal.direction == "maximize" else min)(found)
 
 
-def measure(trials: int, seeds: int, of_run: float) -> Iterator[dict[str, Any]]:
-    noise = Noise(of_run=of_run)
-    for study in studies():
+def measure(
+    asked: Iterable[tuple[Study, Noise]], trials: int, seeds: int
+) -> Iterator[dict[str, Any]]:
+    for study, noise in asked:
         truths = Truths(study)
         selection = _selection(study)
         for seed in range(seeds):
@@ -150,6 +156,18 @@ def measure(trials: int, seeds: int, of_run: float) -> Iterator[dict[str, Any]]:
                     "raced": regret(raced, study, truths, top),
                 },
             }
+
+
+def of_surfaces() -> Iterator[tuple[Study, Noise]]:
+    """Each with its own noise."""
+    any_spec, _ = resolve(Options(objective="chat", engine="simulated"))
+    for name, twin in TWINS.items():
+        laid = lay_out(twin)
+        runner = SimulatedRunner(laid.deployment)
+        study = Study(
+            name=name, spec=any_spec, problem=laid.problem, runner=runner, runs=KnownRuns(runner)
+        )
+        yield study, Noise(of_run=twin.noise_of_run)
 
 
 def _measured_s(tried: Sequence[TrialRecord]) -> float:
@@ -177,10 +195,13 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--of-run", type=float, default=0.03, help="sd of a run's log factor")
+    parser.add_argument("--surfaces", action="store_true", help="those of search_efficiency")
     asked = parser.parse_args()
+    plain = ((study, Noise(of_run=asked.of_run)) for study in studies())
 
     def figures() -> dict[str, Any]:
-        rows = list(measure(asked.trials, asked.seeds, asked.of_run))
+        those = of_surfaces() if asked.surfaces else plain
+        rows = list(measure(those, asked.trials, asked.seeds))
         return {**summary(rows), "rows": rows}
 
     publish(figures, asked.out)
