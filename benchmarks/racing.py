@@ -2,10 +2,11 @@
 
     python -m benchmarks.racing [--trials 30] [--seeds 3] [--surfaces] [--out JSON]
 
-Four studies of Llama 3.1 8B, or those of the simulated surfaces of `search_efficiency`. Each runs twice with the same seed, stopping trials and measuring all of them whole. The
-engine is the simulated one, its runs made noisy (`noisy.py`), so that the truth of every config is
-known. A stop is wrong when the trial would, in truth, win a quadrant over the best config of that
-moment by more than one per cent. Prints JSON.
+Four studies of Llama 3.1 8B, or those of the simulated surfaces of `search_efficiency`. Each runs
+twice with the same seed, stopping trials and measuring all of them whole. The engine is the
+simulated one, its runs made noisy (`noisy.py`), so that the truth of every config is known. A stop
+is wrong when the trial would, in truth, win a quadrant over the best config of that moment by more
+than one per cent. Prints JSON.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
