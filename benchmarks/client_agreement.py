@@ -13,7 +13,6 @@ import json
 import math
 import os
 import shlex
-import socket
 import subprocess
 import tempfile
 import time
@@ -30,7 +29,7 @@ from objectives.arrivals import Synthetic, Uniform, poisson
 from runners.cores import available, split
 from runners.load import Server, offer
 from runners.plain_http import ask
-from runners.process import start
+from runners.process import free_port, start
 
 READY_WITHIN_S = 300.0
 WARM_UP = 20
@@ -79,12 +78,6 @@ def running(command: str, model: str, arguments: str, cores: frozenset[int]) -> 
                 raise SystemExit("The engine is not ready:\n" + "\n".join(process.lines))
             time.sleep(0.5)
         yield engine
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(engine: Engine) -> bool:

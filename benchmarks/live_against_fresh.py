@@ -15,7 +15,6 @@ import re
 import secrets
 import shlex
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -32,6 +31,7 @@ from objectives import Load, Request, Workload
 from runners import cores
 from runners import load as client
 from runners.base import EngineError
+from runners.process import free_port
 
 INSIDE = Path(client.__file__).parents[1] / "vllm" / "inside"
 SETTINGS = ((4, 128), (16, 256), (64, 1024), (8, 64))
@@ -138,12 +138,6 @@ def await_ready(engine: Engine, process: "subprocess.Popen[bytes]") -> None:
 
 def tail(log: Path) -> str:
     return log.read_text("utf-8", errors="replace")[-3000:]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def steps(engine: Engine) -> list[tuple[str, ...]]:

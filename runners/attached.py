@@ -39,12 +39,12 @@ class Served:
 class AttachedEngine:
     """The server, handed out once."""
 
-    def __init__(self, server: Server, *, gpus: int, fresh: bool) -> None:
+    def __init__(self, server: Server, *, gpus: int, fresh: bool, since_s: float) -> None:
         self.fresh = fresh
         self._cold = fresh
         self._server = server
         self._gpus = gpus
-        self._since_s = time.monotonic()
+        self._since_s = since_s
 
     @property
     def age_s(self) -> float:
@@ -117,14 +117,19 @@ class AttachedRunner:
         )
 
     @contextmanager
-    def launch(self, config: Config) -> Iterator[AttachedEngine]:
+    def launch(self, config: Config, *, began_s: float | None = None) -> Iterator[AttachedEngine]:
+        """
+        Args:
+            began_s: by ``time.monotonic()``, where its launch is what its age counts from.
+        """
         if config:
             raise EngineError(
                 FailureKind.REFUSED,
                 f"`{next(iter(config))}` cannot be set on a server that is already running",
             )
         fresh, self._handed_out = not self._handed_out, True
-        yield AttachedEngine(self._server, gpus=self._gpus, fresh=fresh)
+        since_s = time.monotonic() if began_s is None else began_s
+        yield AttachedEngine(self._server, gpus=self._gpus, fresh=fresh, since_s=since_s)
 
 
 def models(url: str, key: str | None = None) -> list[str]:

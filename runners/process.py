@@ -6,6 +6,7 @@ GPU's memory, and a server whose engine core was killed exits with 0.
 
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -21,6 +22,7 @@ import psutil
 from runners.base import EngineError, FailureKind
 from runners.output import Output, tail
 
+LOOPBACK = "127.0.0.1"
 POLL_S = 0.02
 KILLED_WITHIN_S = 10.0
 """What SIGKILL has not ended by then sits in a driver's call and cannot be ended from here."""
@@ -256,6 +258,14 @@ def start(
         ) from error
     assert popen.stdout is not None
     return Process(popen, Output(popen.stdout, log))
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @contextmanager

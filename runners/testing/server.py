@@ -105,6 +105,7 @@ class CompletionServer:
         answer: how each request is answered; at once and in full by default.
         api_key: refuse requests without it.
         token_ids: whether prompts may be lists of token ids; refused with 400 otherwise.
+        port: to listen on; a free one by default.
     """
 
     def __init__(
@@ -114,13 +115,14 @@ class CompletionServer:
         model: str = "tiny",
         api_key: str | None = None,
         token_ids: bool = True,
+        port: int = 0,
     ) -> None:
         self._script: Script = (lambda *_: answer) if isinstance(answer, Answer) else answer
         self.model, self._api_key, self._token_ids = model, api_key, token_ids
         self.exchanges: list[Exchange] = []
         """In the order in which they came."""
         self.counters = Counters()
-        self.port = 0
+        self.port = port
         self._loop: asyncio.AbstractEventLoop
         self._closing: asyncio.Event
         self._listening = threading.Event()
@@ -154,7 +156,7 @@ class CompletionServer:
         app.router.add_post("/v1/completions", self._completions)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", self.port)
         await site.start()
         self.port = runner.addresses[0][1]
         self._listening.set()

@@ -1,7 +1,6 @@
 """One vLLM server: launched, waited for, retuned while it runs, ended with all its processes."""
 
 import secrets
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,7 +14,14 @@ from runners import leftovers
 from runners.base import EngineError, Failure, FailureKind
 from runners.metrics import scrape
 from runners.plain_http import Answer, ask
-from runners.process import UNKNOWN_STATUS, Session, interrupts_held_back, move
+from runners.process import (
+    LOOPBACK,
+    UNKNOWN_STATUS,
+    Session,
+    free_port,
+    interrupts_held_back,
+    move,
+)
 from runners.vllm.failures import diagnose, oom_kills
 from search_spaces import Value
 
@@ -25,7 +31,6 @@ ANSWER_S = 10.0
 DYING_S = 5.0
 """How long a server that answers with errors may take to end by itself and say why."""
 IDLE_WITHIN_S = 60.0
-LOOPBACK = "127.0.0.1"
 KNOBS = "/paretune/knobs"
 OURS = ("--scheduler-cls=paretune_scheduler.Scheduler", "--middleware=paretune_knobs.knobs")
 Start = Callable[[Sequence[str], Mapping[str, str]], Session]
@@ -210,11 +215,3 @@ class VllmServer:
             oom_kills=oom_kills() - self._oom_kills_before,
         )
         return EngineError(failure.kind, failure.detail, engine_s=self.age_s)
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
