@@ -20,11 +20,12 @@ def kept(function: Function) -> Function:
     """Compiled once and for all.
 
     Numba compiles anew when the function's own file has changed, but not when one it calls from
-    another file has; so it is kept under a name that every file here is part of.
+    another file has; so it is kept under a name that every file here is part of. It lets other
+    threads run meanwhile, such as the one that writes to MLflow.
     """
     function.__qualname__ += f"_{_sources()}"
     try:
-        return cast(Function, njit(cache=True)(function))
+        return cast(Function, njit(cache=True, nogil=True)(function))
     except RuntimeError:  # nowhere to write: neither beside this file nor in the user's cache
         return jit(function)
 
