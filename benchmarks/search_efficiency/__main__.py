@@ -22,7 +22,7 @@ from benchmarks.search_efficiency.figures import as_json
 from benchmarks.search_efficiency.filling import filled_by
 from benchmarks.search_efficiency.policies import POLICIES
 from benchmarks.search_efficiency.report import as_markdown, page
-from benchmarks.search_efficiency.results_file import Result, append, file_of, read_results
+from benchmarks.search_efficiency.results_file import append, file_of, read_results
 from benchmarks.search_efficiency.surfaces import NAMES, Place, surface_named
 
 SEEDS, TRIALS = 20, 16
@@ -60,7 +60,9 @@ def run(given: argparse.Namespace) -> None:
 
 def report(given: argparse.Namespace) -> None:
     """Both tables from what is there."""
-    results = sorted(read_results(given.output).values(), key=_place)
+    met = read_results(given.output).values()
+    known = list(POLICIES)
+    results = sorted(met, key=lambda r: known.index(r.policy) if r.policy in known else len(known))
     if not results:
         raise ValueError(f"A report needs results, but {given.output} holds none; run it first.")
     abouts = {policy.name: policy.about for policy in POLICIES.values()}
@@ -71,11 +73,6 @@ def report(given: argparse.Namespace) -> None:
     if given.json is not None:
         found = json.dumps(as_json(results), indent=2, allow_nan=False)
         given.json.write_text(found + "\n", "utf-8")
-
-
-def _place(result: Result) -> tuple[int, int]:
-    """In the order in which they are named, not in which they were done."""
-    return NAMES.index(result.surface), list(POLICIES).index(result.policy)
 
 
 @contextmanager
