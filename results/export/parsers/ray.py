@@ -4,6 +4,7 @@ Of those, `LLMConfig` reads each where what it needs is installed (vLLM); where 
 schema of scaling reads the part that it knows.
 """
 
+import logging
 from typing import Any
 
 import yaml
@@ -33,10 +34,14 @@ def schemas(files: Files) -> list[str]:
 
 
 def _as_llm_config(llm: Any) -> list[str]:
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # it tells of everything that it cannot import
     try:
         from ray.serve.llm import LLMConfig
     except ImportError:
         return []
+    finally:
+        logging.disable(before)
     return _complaints(LLMConfig, llm)
 
 
