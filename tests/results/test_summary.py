@@ -150,13 +150,14 @@ records = st.one_of(
 
 
 def numbered(found: list[TrialRecord]) -> list[TrialRecord]:
-    """In the order they were tried, the default config first."""
+    """In the order they were tried, the default config first, which nothing stops."""
     return [
         replace(
             record,
             number=number,
             launch_id=None if record.launch_id is None else number,
             origin="sampler" if number else "default",
+            stopped_early=record.stopped_early and number > 0,
             config={**record.config, "wait_ms": record.config["wait_ms"] if number else 0},
         )
         for number, record in enumerate(found)
