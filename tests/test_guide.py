@@ -18,7 +18,7 @@ $ echo one; echo two >&2
 one
 two
 $ true
-$ printf 'ETA %s\\n' 5 s
+$ echo ETA 5 s
 ETA 9 s
 ```
 ```console real
@@ -33,17 +33,9 @@ def test_what_is_printed_is_put_into_the_page_and_real_engines_are_left_alone(
 ) -> None:
     stale = PAGE.replace("one\ntwo\n$ true", "three\n$ true")
     assert guide.differences(PAGE, guide.rewritten(stale, tmp_path)) == []
-    assert guide.differences(stale, guide.rewritten(stale, tmp_path))[3:] == [
-        "@@ -1,6 +1,7 @@",
-        " ```console",
-        " $ echo one; echo two >&2",
-        "-three",
-        "+one",
-        "+two",
-        " $ true",
-        " $ printf 'ETA _",
-        " ETA _",
-    ]
+    found = guide.differences(stale, guide.rewritten(stale, tmp_path))
+    changed = [line for line in found if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    assert changed == ["-three", "+one", "+two"]
 
 
 @pytest.mark.timeout(1200)
