@@ -21,11 +21,12 @@ from pathlib import Path
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COLUMNS = "100"
 VARIES = (
+    (re.compile(r"^Compiling the simulation.*\n", re.MULTILINE), ""),
     (re.compile(r"ETA .+"), "ETA _"),
     (re.compile(r"^Took .+?, engine time", re.MULTILINE), "Took _, engine time"),
     (re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\dZ)?)?"), "DATE"),
 )
-"""Wall time and dates: what one run prints otherwise than the next."""
+"""What one run prints otherwise than the next: wall time, dates, and what is done once only."""
 
 
 def commands(block: str) -> Iterator[tuple[str, str]]:

@@ -31,6 +31,7 @@ said so
 def test_what_is_printed_is_put_into_the_page_and_real_engines_are_left_alone(
     tmp_path: Path,
 ) -> None:
+    assert guide.masked("Compiling the simulation, once.\nETA 5 s\n") == "ETA _\n"
     stale = PAGE.replace("one\ntwo\n$ true", "three\n$ true")
     assert guide.differences(PAGE, guide.rewritten(stale, tmp_path)) == []
     found = guide.differences(stale, guide.rewritten(stale, tmp_path))
